@@ -1,0 +1,233 @@
+package task
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Event is one thing that happened to a task or its session. On the wire it is one flat JSON object: the envelope's
+// fields, then the detail's.
+type Event struct {
+	Session string // empty for a session in process
+	Task    ID     // 0: the session's own
+	// Sequence numbers the durable events of a session from 1 without gaps; 0: a live event, which is not stored.
+	Sequence uint64
+	Time     time.Time
+	Detail   Detail // never nil
+}
+
+// EventQuery chooses the events that a listener gets.
+type EventQuery struct {
+	Task ID // 0: those of all tasks and the session's own
+	// After is the number of the last durable event that the listener has seen; nil: the acknowledged cursor, or of one
+	// task the beginning.
+	After *uint64
+	// Own claims the session's acknowledged cursor for as long as the iteration lasts: a second owner gets SessionInUse.
+	Own bool
+	// DurableOnly leaves the live events out.
+	DurableOnly bool
+}
+
+// Detail is what an event tells; its type is the event's kind.
+type Detail interface {
+	// EventName is the name on the wire, the seed's where it has one.
+	EventName() string
+}
+
+// The live events: they have no number and are never stored.
+type (
+	// DownloadProgress is the newest state of a body on its way in. At most 10 a second a task, the last before the end
+	// is never dropped.
+	DownloadProgress struct {
+		Written  int64 `json:"bytesWritten"` // since the last such event to this listener
+		Total    int64 `json:"totalBytesWritten"`
+		Expected int64 `json:"totalBytesExpectedToWrite"` // 0: unknown
+	}
+	// UploadProgress is the same of a request's body.
+	UploadProgress struct {
+		Sent     int64 `json:"bytesSent"`
+		Total    int64 `json:"totalBytesSent"`
+		Expected int64 `json:"totalBytesExpectedToSend"` // 0: unknown
+	}
+	// DataReceived hands over a piece of a streamed data task's body; the transfer waits until the listener asks for
+	// the next event. Data is the listener's until then.
+	DataReceived struct {
+		Data []byte `json:"data"`
+	}
+	// EventsCompleted says that all events stored before have been delivered to this listener.
+	EventsCompleted struct{}
+	// Gap says that events From to To (inclusive) are no longer kept.
+	Gap struct {
+		From uint64 `json:"from"`
+		To   uint64 `json:"to"`
+	}
+)
+
+// The durable events.
+type (
+	// ResponseReceived is the head of the final response of an attempt. With Ticket the task waits for a Decision.
+	ResponseReceived struct {
+		URL      string      `json:"url"` // redacted
+		Status   int         `json:"statusCode"`
+		Header   http.Header `json:"header,omitempty"` // redacted
+		Expected int64       `json:"expectedContentLength"`
+		Ticket   string      `json:"ticket,omitempty"`
+
+		Response *Response `json:"-"` // in process: not redacted
+	}
+	// Redirected says that the request goes on to another URL. With Ticket the task waits for a Decision.
+	Redirected struct {
+		Status int    `json:"statusCode"`
+		From   string `json:"from"` // redacted
+		To     string `json:"to"`   // redacted
+		Ticket string `json:"ticket,omitempty"`
+
+		Request *Request `json:"-"` // in process: what is to be sent, not redacted
+	}
+	// Waiting says why a running task does not move.
+	Waiting struct {
+		Reason Reason    `json:"reason"`
+		Detail string    `json:"detail,omitempty"`
+		Until  time.Time `json:"until,omitzero"`
+	}
+	// WillRetry ends an attempt: another follows at At.
+	WillRetry struct {
+		Attempt int       `json:"attempt"` // the one that ended
+		At      time.Time `json:"at"`
+		Code    Code      `json:"errorCode"`
+		Message string    `json:"message"`
+		Status  int       `json:"statusCode,omitempty"`
+	}
+	// Metrics tells what one attempt took.
+	Metrics struct {
+		Attempt      int           `json:"attempt"`
+		Transactions []Transaction `json:"transactions"`
+	}
+	// DownloadCompleted says that the file stands, whole, under its final name.
+	DownloadCompleted struct {
+		Path   string `json:"path"`
+		Digest string `json:"digest,omitempty"`
+	}
+	// SessionCompleted is a task's last event, exactly one a task.
+	SessionCompleted struct {
+		Success bool   `json:"success"`
+		Code    Code   `json:"errorCode"`
+		Message string `json:"message,omitempty"`
+		Status  int    `json:"statusCode,omitempty"`
+		Text    string `json:"responseText,omitempty"` // data and upload: the body, where it is text and ≤ 64 KiB
+
+		Failure *Failure `json:"-"` // in process: the failure whole
+	}
+	// BackgroundTransfer says that events wait for an app that was not listening.
+	BackgroundTransfer struct {
+		SessionID string `json:"sessionId"`
+	}
+	// Invalidated is a session's last event.
+	Invalidated struct{}
+)
+
+// Transaction is one request and its response within an attempt: a redirect makes several. Durations are 0 where a
+// phase did not happen.
+type Transaction struct {
+	URL       string        `json:"url"` // redacted
+	Method    string        `json:"method"`
+	Status    int           `json:"statusCode,omitempty"`
+	Proto     string        `json:"protocol,omitempty"`
+	Remote    string        `json:"remoteAddress,omitempty"`
+	Reused    bool          `json:"reusedConnection,omitempty"`
+	Start     time.Time     `json:"start"`
+	DNS       time.Duration `json:"dnsNanoseconds,omitempty"`
+	Connect   time.Duration `json:"connectNanoseconds,omitempty"`
+	TLS       time.Duration `json:"tlsNanoseconds,omitempty"`
+	FirstByte time.Duration `json:"firstByteNanoseconds,omitempty"` // from Start
+	End       time.Duration `json:"endNanoseconds,omitempty"`       // from Start to the body's last byte
+}
+
+func (DownloadProgress) EventName() string   { return "downloadprogress" }
+func (UploadProgress) EventName() string     { return "uploadprogress" }
+func (DataReceived) EventName() string       { return "datareceived" }
+func (EventsCompleted) EventName() string    { return "sessioneventscompleted" }
+func (Gap) EventName() string                { return "gap" }
+func (ResponseReceived) EventName() string   { return "responsereceived" }
+func (Redirected) EventName() string         { return "redirected" }
+func (Waiting) EventName() string            { return "waiting" }
+func (WillRetry) EventName() string          { return "willretry" }
+func (Metrics) EventName() string            { return "metrics" }
+func (DownloadCompleted) EventName() string  { return "downloadcompleted" }
+func (SessionCompleted) EventName() string   { return "sessioncompleted" }
+func (BackgroundTransfer) EventName() string { return "backgroundtransfer" }
+func (Invalidated) EventName() string        { return "invalidated" }
+
+type envelope struct {
+	Name     string    `json:"event"`
+	Session  string    `json:"sessionIdentifier"`
+	Task     ID        `json:"taskIdentifier,omitempty"`
+	Sequence uint64    `json:"sequence,omitempty"`
+	Time     time.Time `json:"time"`
+}
+
+// MarshalJSON writes the envelope's fields, then the detail's, in one object.
+func (e Event) MarshalJSON() ([]byte, error) {
+	head, err := json.Marshal(envelope{e.Detail.EventName(), e.Session, e.Task, e.Sequence, e.Time})
+	if err != nil {
+		return nil, err
+	}
+	detail, err := json.Marshal(e.Detail)
+	if err != nil {
+		return nil, err
+	}
+	if len(detail) <= len("{}") {
+		return head, nil
+	}
+	head[len(head)-1] = ','
+	return append(head, detail[1:]...), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. An event name that this program does not know is an error.
+func (e *Event) UnmarshalJSON(data []byte) error {
+	var h envelope
+	if err := json.Unmarshal(data, &h); err != nil {
+		return err
+	}
+	decode, ok := details[h.Name]
+	if !ok {
+		return fmt.Errorf("unknown event %q", h.Name)
+	}
+	detail, err := decode(data)
+	if err != nil {
+		return fmt.Errorf("event %q: %w", h.Name, err)
+	}
+	*e = Event{Session: h.Session, Task: h.Task, Sequence: h.Sequence, Time: h.Time, Detail: detail}
+	return nil
+}
+
+var details = map[string]func([]byte) (Detail, error){}
+
+func init() {
+	register[DownloadProgress]()
+	register[UploadProgress]()
+	register[DataReceived]()
+	register[EventsCompleted]()
+	register[Gap]()
+	register[ResponseReceived]()
+	register[Redirected]()
+	register[Waiting]()
+	register[WillRetry]()
+	register[Metrics]()
+	register[DownloadCompleted]()
+	register[SessionCompleted]()
+	register[BackgroundTransfer]()
+	register[Invalidated]()
+}
+
+func register[D Detail]() {
+	var zero D
+	details[zero.EventName()] = func(data []byte) (Detail, error) {
+		var d D
+		err := json.NewDecoder(bytes.NewReader(data)).Decode(&d)
+		return d, err
+	}
+}

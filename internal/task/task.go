@@ -1,0 +1,244 @@
+// Package task is the vocabulary of urlsession: what a task is asked to do (Spec), what is known of it (Record), what
+// is told of it (Event), and how it fails (Error, Code). It does no I/O. Every other package speaks in these words; a
+// newcomer reads this one first.
+//
+// Its types are the form in which tasks are stored and sent to the daemon: a JSON name here is a promise to the disk.
+// The public API converts them.
+package task
+
+import (
+	"net/http"
+	"time"
+)
+
+// ID numbers a task within its session, from 1. A number is never used again, also not after a restart.
+type ID uint64
+
+// Kind says what becomes of a response's body.
+type Kind string
+
+const (
+	Data     Kind = "data"     // the body is held in memory, up to Spec.Limit
+	Download Kind = "download" // the body becomes a file
+	Upload   Kind = "upload"   // as Data; the request carries a body whose progress is reported
+)
+
+// State is where a task is in its life; docs/states.md draws it.
+//
+//	          suspend              end
+//	running ─────────▶ suspended   running ──▶ completed
+//	   ▲                   │
+//	   └───────resume──────┘       any but completed ──cancel──▶ canceling ──▶ completed
+type State string
+
+const (
+	Running   State = "running"   // it transfers, or waits for what Record.Waiting says
+	Suspended State = "suspended" // Record.SuspendCount resumes away from running
+	Canceling State = "canceling" // it was cancelled and has not ended yet
+	Completed State = "completed" // it has ended; its last event is stored
+)
+
+// Spec is what a task was asked to do, whole: it alone, with the body that came beside it, is enough to run the task
+// in another process. It never changes after creation, but for Priority and, for a moved URL, Request.URL.
+type Spec struct {
+	Kind    Kind    `json:"kind"`
+	Request Request `json:"request"`
+
+	Description string            `json:"description,omitempty"`
+	Metadata    map[string]string `json:"metadata,omitempty"`
+
+	Priority      Priority  `json:"priority,omitempty"`     // 0 is PriorityDefault
+	Suspended     bool      `json:"suspended,omitempty"`    // created suspended once
+	EarliestBegin time.Time `json:"earliestBegin,omitzero"` // zero: at once
+
+	Policy Policy `json:"policy"`
+
+	Download *DownloadSpec `json:"download,omitempty"` // downloads only
+	Limit    int64         `json:"limit,omitempty"`    // data and upload: most bytes of a decoded body; 0: DefaultLimit
+	Stream   bool          `json:"stream,omitempty"`   // data, in process: the body goes to DataReceived events and is not held
+}
+
+// DefaultLimit is the most that a data task's body may measure, decoded, in bytes, unless Spec.Limit says otherwise.
+const DefaultLimit = 64 << 20
+
+// Request is an HTTP request as a task carries it.
+type Request struct {
+	Method string      `json:"method"` // never empty
+	URL    string      `json:"url"`
+	Header http.Header `json:"header,omitempty"`
+	Body   *Body       `json:"body,omitempty"`
+}
+
+// Body says where a request's body comes from.
+type Body struct {
+	// Path names a file, absolute. Empty: the bytes came beside the Spec, as the reader given to Create.
+	Path string `json:"path,omitempty"`
+	// Size in bytes; -1: unknown until it was read to its end.
+	Size int64 `json:"size"`
+	// Source is what the file was at creation; nil for bytes.
+	Source *Source `json:"source,omitempty"`
+}
+
+// Source is the identity of an upload's file. A file that is no longer this one is not sent (SourceChanged).
+type Source struct {
+	Size    int64     `json:"size"`
+	ModTime time.Time `json:"modTime"`
+	Device  uint64    `json:"device"`
+	Inode   uint64    `json:"inode"`
+}
+
+// DownloadSpec is what a download is asked beyond its request.
+type DownloadSpec struct {
+	// Destination as the user gave it, which the part file's key is made of. Empty: a temporary file, which is the
+	// caller's to remove.
+	Destination string `json:"destination,omitempty"`
+	// Path is Destination made absolute in the app. With Folder, the file's name comes from the response.
+	Path     string   `json:"path,omitempty"`
+	Folder   bool     `json:"folder,omitempty"`
+	Conflict Conflict `json:"conflict,omitempty"`
+	// Digests that the file must have, each "sha-256=HEX", "sha-512=HEX" or "md5=HEX".
+	Digests []string `json:"digests,omitempty"`
+	// DigestFile is a checksum file (as sha256sum writes), absolute; its line for the file's final name counts.
+	DigestFile string `json:"digestFile,omitempty"`
+	// Resume is set on a task made from resume data.
+	Resume *ResumeData `json:"resume,omitempty"`
+}
+
+// Conflict says what happens when a download's final name exists.
+type Conflict string
+
+const (
+	ConflictFail    Conflict = ""        // DestinationExists; the part file is kept
+	ConflictReplace Conflict = "replace" // the new file takes the name, atomically
+	ConflictRename  Conflict = "rename"  // "name (1).ext", "name (2).ext", … is taken instead
+)
+
+// Priority orders the tasks that wait for the same host, from 0 (exclusive) to 1; equal ones keep the order of their
+// creation.
+type Priority float64
+
+const (
+	PriorityLow     Priority = .25
+	PriorityDefault Priority = .5
+	PriorityHigh    Priority = .75
+)
+
+// Policy is the part of a configuration that governs one task. It is copied at creation.
+type Policy struct {
+	RequestTimeout  time.Duration `json:"requestTimeout"`  // idle time, reset by each byte; 0: none
+	ResourceTimeout time.Duration `json:"resourceTimeout"` // from start to end, suspended time not counted; 0: none
+
+	WaitsForConnectivity bool `json:"waitsForConnectivity,omitempty"`
+	AllowsExpensive      bool `json:"allowsExpensive"`
+	AllowsConstrained    bool `json:"allowsConstrained"`
+
+	Retries         int  `json:"retries,omitempty"`     // attempts after the first; -1: until ResourceTimeout
+	RetryUnsafe     bool `json:"retryUnsafe,omitempty"` // send POST and PATCH again although the first may have been applied
+	FailOnHTTPError bool `json:"failOnHTTPError,omitempty"`
+	ForbidDowngrade bool `json:"forbidDowngrade,omitempty"` // a redirect from https to http fails the task
+
+	Ask Ask `json:"ask,omitzero"`
+}
+
+// Ask says which decisions a task asks for by an event with a ticket, and waits for (Service.Answer). What is not
+// asked takes its default: redirects are followed, responses allowed.
+type Ask struct {
+	Redirect bool `json:"redirect,omitempty"`
+	Response bool `json:"response,omitempty"`
+}
+
+// Decision answers a ticket.
+type Decision struct {
+	// Request to follow a redirect with, changed or not. Nil on a redirect: it is refused, and the 3xx is the response.
+	Request *Request `json:"request,omitempty"`
+	// Cancel, on a response: the task ends with Cancelled.
+	Cancel bool `json:"cancel,omitempty"`
+}
+
+// Response is a response's head.
+type Response struct {
+	URL    string `json:"url"` // the one that answered, after redirects
+	Status int    `json:"statusCode"`
+	Proto  string `json:"protocol,omitempty"` // "HTTP/1.1", "HTTP/2.0"
+	// Header as received, Set-Cookie too: it is not for events and logs (ResponseReceived has a redacted copy).
+	Header http.Header `json:"header,omitempty"`
+	// ContentLength is the length of this message's body as sent; -1: unknown.
+	ContentLength int64 `json:"contentLength"`
+	// Coding names a content coding that the stored bytes still have: a download saves what was sent.
+	Coding string `json:"coding,omitempty"`
+}
+
+// Counts of bytes, of the newest attempt; a resumed download counts what it held as received. Expected is -1 while it
+// is unknown.
+type Counts struct {
+	Sent              int64 `json:"bytesSent"`
+	ExpectedToSend    int64 `json:"bytesExpectedToSend"`
+	Received          int64 `json:"bytesReceived"`
+	ExpectedToReceive int64 `json:"bytesExpectedToReceive"`
+	// Rate of the direction that moves, in bytes a second over the last seconds; 0 while it stands. Never stored.
+	Rate float64 `json:"rate,omitempty"`
+}
+
+// Reason says what a running task that does not move waits for.
+type Reason string
+
+const (
+	WaitConnectivity   Reason = "connectivity"
+	WaitDiscretionary  Reason = "discretionary"
+	WaitSchedule       Reason = "schedule"       // EarliestBegin
+	WaitHostLimit      Reason = "hostLimit"      // connections per host
+	WaitRetry          Reason = "retry"          // until Until, after Error
+	WaitAuthentication Reason = "authentication" // an answer to Ticket
+)
+
+// Wait is why a running task does not move.
+type Wait struct {
+	Reason Reason    `json:"reason"`
+	Detail string    `json:"detail,omitempty"` // discretionary: "power" or "network"
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until,omitzero"`
+	Error  *Failure  `json:"error,omitempty"` // retry: what the last attempt ended with
+	Ticket string    `json:"ticket,omitempty"`
+}
+
+// Record is what is known of a task: what a store keeps.
+type Record struct {
+	ID    ID    `json:"taskIdentifier"`
+	Spec  Spec  `json:"spec"`
+	State State `json:"state"`
+
+	Waiting      *Wait `json:"waiting,omitempty"`
+	SuspendCount int   `json:"suspendCount,omitempty"`
+
+	Created time.Time     `json:"created"`
+	Ended   time.Time     `json:"ended,omitzero"`
+	Active  time.Duration `json:"active,omitempty"` // time not suspended before Since, for ResourceTimeout
+	Since   time.Time     `json:"since,omitzero"`   // since when it is not suspended; zero: it is
+
+	// Attempt numbers the run that is under way or was the last, from 1; 0 before the first. A store refuses a write
+	// from an earlier attempt (it fences a late writer).
+	Attempt int `json:"attempt,omitempty"`
+
+	URL      string    `json:"url,omitempty"` // the current request's, after redirects; empty: Spec.Request.URL
+	Response *Response `json:"response,omitempty"`
+	Counts   Counts    `json:"counts"`
+
+	// Of a completed task.
+	Failure *Failure `json:"failure,omitempty"` // nil: success
+	Path    string   `json:"path,omitempty"`    // a download's file
+	Digest  string   `json:"digest,omitempty"`  // a download's verified digest, "sha-256=HEX"; empty: none was asked
+
+	// ResumeData is what a download that did not succeed leaves to be gone on from; nil where nothing is held.
+	ResumeData *ResumeData `json:"resumeData,omitempty"`
+
+	// Version counts the writes of this record, for the store's compare-and-swap.
+	Version uint64 `json:"version"`
+}
+
+// CurrentURL is where the task's request goes now, after redirects.
+func (r *Record) CurrentURL() string {
+	if r.URL != "" {
+		return r.URL
+	}
+	return r.Spec.Request.URL
+}
