@@ -1,0 +1,224 @@
+// Package memstore keeps a session in memory: it is the store of sessions in process, and lasts as long as they do.
+package memstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/urlsession/urlsession/internal/store"
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// Store is a store.Store in memory. Its zero value is not ready; use New.
+//
+// What Forget removes leaves a hole in the ordered slices; they are compacted once half of them is holes, so that
+// memory follows what is kept, and a call costs O(log n) amortised.
+type Store struct {
+	session string
+
+	mu      sync.Mutex
+	tasks   map[task.ID]*entry
+	order   []task.ID // ascending; may name forgotten tasks
+	lastID  task.ID
+	log     []task.Event // ascending by Sequence; Detail is nil where it was forgotten
+	dead    int          // holes in log
+	lastSeq uint64
+	acked   uint64
+}
+
+type entry struct {
+	rec    task.Record
+	events []uint64 // numbers of the task's events, ascending
+}
+
+var _ store.Store = (*Store)(nil)
+
+// New makes an empty store; session is the identifier that its events carry.
+func New(session string) *Store {
+	return &Store{session: session, tasks: make(map[task.ID]*entry)}
+}
+
+func (s *Store) Create(_ context.Context, recs ...*task.Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range recs {
+		s.lastID++
+		r.ID, r.Version = s.lastID, 1
+		s.tasks[r.ID] = &entry{rec: *r}
+		s.order = append(s.order, r.ID)
+	}
+	return nil
+}
+
+func (s *Store) Load(_ context.Context, id task.ID) (task.Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.tasks[id]
+	if !ok {
+		return task.Record{}, fmt.Errorf("task %d: %w", id, store.ErrNotFound)
+	}
+	return e.rec, nil
+}
+
+func (s *Store) Save(_ context.Context, rec *task.Record, events ...task.Detail) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.tasks[rec.ID]
+	if !ok {
+		return 0, fmt.Errorf("task %d: %w", rec.ID, store.ErrNotFound)
+	}
+	if e.rec.Version != rec.Version || e.rec.Attempt > rec.Attempt {
+		return 0, fmt.Errorf("task %d: %w", rec.ID, store.ErrConflict)
+	}
+	rec.Version++
+	e.rec = *rec
+	for _, d := range events {
+		e.events = append(e.events, s.append(rec.ID, d))
+	}
+	return s.lastSeq, nil
+}
+
+func (s *Store) Append(_ context.Context, events ...task.Detail) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range events {
+		s.append(0, d)
+	}
+	return nil
+}
+
+// append stores one event and returns its number. s.mu is held.
+func (s *Store) append(id task.ID, d task.Detail) uint64 {
+	s.lastSeq++
+	s.log = append(s.log, task.Event{Session: s.session, Task: id, Sequence: s.lastSeq, Time: time.Now(), Detail: d})
+	return s.lastSeq
+}
+
+func (s *Store) Tasks(_ context.Context, after task.ID, limit int) ([]task.Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, found := slices.BinarySearch(s.order, after)
+	if found {
+		i++
+	}
+	var recs []task.Record
+	for _, id := range s.order[i:] {
+		if len(recs) == limit {
+			break
+		}
+		if e, ok := s.tasks[id]; ok {
+			recs = append(recs, e.rec)
+		}
+	}
+	return recs, nil
+}
+
+func (s *Store) Events(_ context.Context, after uint64, id task.ID, limit int) ([]task.Event, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if id != 0 {
+		return s.eventsOf(after, id, limit), nil
+	}
+	var out []task.Event
+	for _, ev := range s.log[s.index(after+1):] {
+		if len(out) >= limit {
+			return out, nil
+		}
+		if ev.Detail == nil {
+			continue
+		}
+		if ev.Sequence > after+1 {
+			out = append(out, s.gap(after+1, ev.Sequence-1))
+		}
+		out = append(out, ev)
+		after = ev.Sequence
+	}
+	if after < s.lastSeq && len(out) < limit {
+		out = append(out, s.gap(after+1, s.lastSeq))
+	}
+	return out, nil
+}
+
+func (s *Store) eventsOf(after uint64, id task.ID, limit int) []task.Event {
+	e, ok := s.tasks[id]
+	if !ok {
+		return nil
+	}
+	i, found := slices.BinarySearch(e.events, after)
+	if found {
+		i++
+	}
+	seqs := e.events[i:min(len(e.events), i+limit)]
+	if len(seqs) == 0 {
+		return nil
+	}
+	out := make([]task.Event, len(seqs))
+	for i, seq := range seqs {
+		out[i] = s.log[s.index(seq)]
+	}
+	return out
+}
+
+// index is where the first event with a number of at least seq stands in the log.
+func (s *Store) index(seq uint64) int {
+	i, _ := slices.BinarySearchFunc(s.log, seq, func(ev task.Event, seq uint64) int {
+		switch {
+		case ev.Sequence < seq:
+			return -1
+		case ev.Sequence > seq:
+			return 1
+		}
+		return 0
+	})
+	return i
+}
+
+func (s *Store) gap(from, to uint64) task.Event {
+	return task.Event{Session: s.session, Time: time.Now(), Detail: task.Gap{From: from, To: to}}
+}
+
+func (s *Store) Last(context.Context) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lastSeq, nil
+}
+
+func (s *Store) Acknowledged(context.Context) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.acked, nil
+}
+
+func (s *Store) Acknowledge(_ context.Context, sequence uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acked = max(s.acked, min(sequence, s.lastSeq))
+	return nil
+}
+
+func (s *Store) Forget(_ context.Context, ids ...task.ID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		e, ok := s.tasks[id]
+		if !ok || e.rec.State != task.Completed {
+			continue
+		}
+		for _, seq := range e.events {
+			s.log[s.index(seq)] = task.Event{Sequence: seq}
+			s.dead++
+		}
+		delete(s.tasks, id)
+	}
+	if s.dead > 64 && s.dead > len(s.log)/2 {
+		s.log = slices.DeleteFunc(s.log, func(ev task.Event) bool { return ev.Detail == nil })
+		s.dead = 0
+	}
+	if len(s.order) > 64 && len(s.tasks) < len(s.order)/2 {
+		s.order = slices.DeleteFunc(s.order, func(id task.ID) bool { return s.tasks[id] == nil })
+	}
+	return nil
+}
