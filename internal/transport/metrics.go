@@ -1,0 +1,274 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// Activity is told what a request does before its body moves; an idle timer is built on it. Its methods are called from
+// any goroutine, must not block, and may still be called shortly after RoundTrip has returned.
+//
+// Between Queued and the next Moved a request waits for a connection because its host's are all in use
+// (Options.MaxConnsPerHost): nothing can arrive or leave, so an idle timer must stand still. Every request begins with
+// Queued; where a connection is free, Moved follows at once.
+type Activity interface {
+	Queued()
+	// Moved: a name was resolved, a connection begun, made, secured or taken over, the head sent, a 1xx or the response's
+	// first byte received.
+	Moved()
+}
+
+// maxInformational is how many 1xx responses one request may get; a long upload gets one a progress report.
+const maxInformational = 1000
+
+// Metrics collects a task.Transaction for every RoundTrip below the context that Trace made. It is safe for concurrent
+// use, but expects one request at a time.
+type Metrics struct {
+	activity Activity
+	trace    httptrace.ClientTrace
+
+	mu  sync.Mutex
+	tx  *transaction // the newest
+	all []*transaction
+	one [1]*transaction // room for all, mostly
+}
+
+// transaction is a task.Transaction under way, its strings not made yet. Metrics.mu guards it.
+type transaction struct {
+	url    *url.URL
+	method string
+	status int
+	proto  string
+	remote net.Addr
+	start  time.Time
+
+	dns, connect, tls, firstByte, end time.Duration
+	dnsAt, connectAt, tlsAt           time.Time
+
+	reused        bool
+	informational int
+	connState
+}
+
+// connState is what an error's code depends on.
+type connState struct {
+	gotConn         bool // a connection was found or made
+	conn            *conn
+	wroteHead       bool // the request's head had been written, at least once
+	h2              bool
+	handshakeFailed bool
+	certRequested   bool // the server asked for a client certificate
+	certSent        bool
+}
+
+// cut reports that the server's bytes ended while more were wanted: net/http takes what came for malformed then.
+func (s *connState) cut() bool { return s.conn != nil && s.conn.cut.Load() }
+
+type metricsKey struct{}
+
+// Trace makes a context whose requests are collected, and tell activity, which may be nil. It keeps an httptrace that
+// ctx has.
+func Trace(ctx context.Context, activity Activity) (context.Context, *Metrics) {
+	m := &Metrics{activity: activity}
+	m.trace = httptrace.ClientTrace{
+		GotConn:              m.gotConn,
+		TLSHandshakeStart:    m.tlsStart,
+		TLSHandshakeDone:     m.tlsDone,
+		WroteHeaders:         m.wroteHeaders,
+		Got1xxResponse:       m.got1xx,
+		GotFirstResponseByte: m.gotFirstByte,
+	}
+	if activity != nil {
+		m.trace.GetConn = m.getConn
+	}
+	return httptrace.WithClientTrace(context.WithValue(ctx, metricsKey{}, m), &m.trace), m
+}
+
+func metricsOf(ctx context.Context) *Metrics {
+	m, _ := ctx.Value(metricsKey{}).(*Metrics)
+	return m
+}
+
+// Transactions are the requests so far, in order; one whose body is still read has no End.
+func (m *Metrics) Transactions() []task.Transaction {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := make([]task.Transaction, len(m.all))
+	for i, x := range m.all {
+		list[i] = task.Transaction{
+			URL: task.RedactURL(x.url), Method: x.method, Status: x.status, Proto: x.proto, Reused: x.reused,
+			Start: x.start, DNS: x.dns, Connect: x.connect, TLS: x.tls, FirstByte: x.firstByte, End: x.end,
+		}
+		if x.remote != nil {
+			list[i].Remote = x.remote.String()
+		}
+	}
+	return list
+}
+
+// Unsent reports that the last request's head had not been written, over no connection that net/http tried. The
+// task.Error of a request that got no response says it more exactly.
+func (m *Metrics) Unsent() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tx == nil || !m.tx.wroteHead
+}
+
+func (m *Metrics) begin(req *http.Request) *transaction {
+	x := &transaction{url: req.URL, method: req.Method, start: time.Now()}
+	if x.method == "" {
+		x.method = http.MethodGet
+	}
+	m.mu.Lock()
+	if m.all == nil {
+		m.all = m.one[:0]
+	}
+	m.tx, m.all = x, append(m.all, x)
+	m.mu.Unlock()
+	return x
+}
+
+// failed ends a transaction that got no response.
+func (m *Metrics) failed(x *transaction) connState {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	x.end = time.Since(x.start)
+	return x.connState
+}
+
+// response notes resp, and wraps its body to see its end.
+func (m *Metrics) response(x *transaction, resp *http.Response) {
+	m.mu.Lock()
+	x.status, x.proto = resp.StatusCode, resp.Proto
+	m.mu.Unlock()
+	if _, upgraded := resp.Body.(io.Writer); upgraded {
+		return
+	}
+	if resp.Body == http.NoBody {
+		m.ended(x)
+		return
+	}
+	resp.Body = &tracedBody{ReadCloser: resp.Body, m: m, x: x}
+}
+
+func (m *Metrics) ended(x *transaction) {
+	m.mu.Lock()
+	if x.end == 0 {
+		x.end = time.Since(x.start)
+	}
+	m.mu.Unlock()
+}
+
+// tracedBody stamps a transaction's end: its body's, or where reading it was given up.
+type tracedBody struct {
+	io.ReadCloser
+	m *Metrics
+	x *transaction
+}
+
+func (b *tracedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.m.ended(b.x)
+		if err != io.EOF && codeOf(err) == task.CannotParseResponse && b.x.cut() {
+			err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
+		}
+	}
+	return n, err
+}
+
+func (b *tracedBody) Close() error {
+	b.m.ended(b.x)
+	return b.ReadCloser.Close()
+}
+
+// note changes the newest transaction. A dial that outlives the request that began it, which net/http allows, is not
+// the next one's: conn says that f is about making a connection, which counts only while the transaction has none.
+func (m *Metrics) note(conn bool, f func(x *transaction)) {
+	m.mu.Lock()
+	if x := m.tx; x != nil && !(conn && x.gotConn) {
+		f(x)
+	}
+	m.mu.Unlock()
+	m.moved()
+}
+
+func (m *Metrics) moved() {
+	if m.activity != nil {
+		m.activity.Moved()
+	}
+}
+
+func (m *Metrics) getConn(string) { m.activity.Queued() }
+
+func (m *Metrics) gotConn(info httptrace.GotConnInfo) {
+	var h2 bool
+	plain := info.Conn
+	if c, ok := plain.(*tls.Conn); ok {
+		h2 = c.ConnectionState().NegotiatedProtocol == "h2"
+		plain = c.NetConn()
+	}
+	c, _ := plain.(*conn) // not through an https proxy: TLS in TLS
+	m.note(false, func(x *transaction) {
+		x.gotConn, x.reused, x.h2, x.conn = true, info.Reused, h2, c
+		x.remote = info.Conn.RemoteAddr()
+	})
+}
+
+func (m *Metrics) tlsStart() { m.note(true, func(x *transaction) { x.tlsAt = time.Now() }) }
+
+func (m *Metrics) tlsDone(_ tls.ConnectionState, err error) {
+	m.note(true, func(x *transaction) {
+		x.tls = time.Since(x.tlsAt)
+		x.handshakeFailed = err != nil
+	})
+}
+
+func (m *Metrics) certificateRequested(sent bool) {
+	m.note(true, func(x *transaction) { x.certRequested, x.certSent = true, sent })
+}
+
+func (m *Metrics) wroteHeaders() { m.note(false, func(x *transaction) { x.wroteHead = true }) }
+
+func (m *Metrics) got1xx(int, textproto.MIMEHeader) (err error) {
+	m.note(false, func(x *transaction) {
+		if x.informational++; x.informational > maxInformational {
+			err = fmt.Errorf("%w: more than %d informational (1xx) responses to one request", task.BadServerResponse, maxInformational)
+		}
+	})
+	return err
+}
+
+func (m *Metrics) gotFirstByte() {
+	m.note(false, func(x *transaction) { x.firstByte = time.Since(x.start) })
+}
+
+// dialing makes the context of a dial, which tells of names and connections. Only dials pay for these hooks.
+func (m *Metrics) dialing(ctx context.Context) context.Context {
+	m.moved() // a slot of the host was free
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		DNSStart: func(httptrace.DNSStartInfo) { m.note(true, func(x *transaction) { x.dnsAt = time.Now() }) },
+		DNSDone:  func(httptrace.DNSDoneInfo) { m.note(true, func(x *transaction) { x.dns = time.Since(x.dnsAt) }) },
+		ConnectStart: func(string, string) {
+			m.note(true, func(x *transaction) {
+				if x.connectAt.IsZero() { // addresses are tried in turn, and two at once
+					x.connectAt = time.Now()
+				}
+			})
+		},
+		ConnectDone: func(string, string, error) {
+			m.note(true, func(x *transaction) { x.connect = time.Since(x.connectAt) })
+		},
+	})
+}
