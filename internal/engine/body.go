@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -12,9 +13,9 @@ import (
 // requestBody is the reader that came with a task. Each attempt, and each redirect that keeps the body, reads it from
 // its start.
 type requestBody struct {
-	from io.Reader // nil: the task has none
-	last *bodyReader
-	err  error // why it has no second start
+	from    io.Reader // nil: the task has none
+	last    *bodyReader
+	rewound []io.Closer // what Rewind returned, to be closed at the task's end
 }
 
 // rewinder is a body that starts anew in its own way.
@@ -30,25 +31,31 @@ func (b *requestBody) rewinds() bool {
 	return false
 }
 
-func (b *requestBody) opened() bool { return b.last != nil }
+// consumed says whether a new start needs a rewind.
+func (b *requestBody) consumed() bool { return b.last != nil && b.last.consumed() }
 
-// opener is an attempt's way to the body. net/http may close a body only after its request has failed (see
-// http.RoundTripper), so a new start waits for the close of the one before, or for the attempt's end.
+// opener is an attempt's way to the body. A transport may go on to read a body whose request has failed, and close it
+// later (see http.RoundTripper): a new start takes the reader away from the one before, and waits only for a Read that is
+// under way, or for ctx, the attempt's end.
 func (b *requestBody) opener(ctx context.Context) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
 		from := b.from
-		if b.last != nil {
+		if last := b.last; last != nil {
+			last.Close()
 			select {
-			case <-b.last.closed:
+			case <-last.free:
 			case <-ctx.Done():
 				return nil, context.Cause(ctx)
 			}
-			var err error
-			if from, err = b.rewind(); err != nil {
-				return nil, &task.Error{Op: "rewind request body", Code: task.BodyStreamExhausted, Err: err}
+			from = last.from
+			if last.consumed() {
+				var err error
+				if from, err = b.rewind(); err != nil {
+					return nil, &task.Error{Op: "rewind request body", Code: task.BodyStreamExhausted, Err: err}
+				}
 			}
 		}
-		b.last = &bodyReader{from: from, closed: make(chan struct{})}
+		b.last = &bodyReader{from: from, free: make(chan struct{})}
 		return b.last, nil
 	}
 }
@@ -56,7 +63,11 @@ func (b *requestBody) opener(ctx context.Context) func() (io.ReadCloser, error) 
 func (b *requestBody) rewind() (io.Reader, error) {
 	switch from := b.from.(type) {
 	case rewinder:
-		return from.Rewind()
+		next, err := from.Rewind()
+		if c, ok := next.(io.Closer); ok && err == nil {
+			b.rewound = append(b.rewound, c)
+		}
+		return next, err
 	case io.Seeker:
 		_, err := from.Seek(0, io.SeekStart)
 		return b.from, err
@@ -64,56 +75,93 @@ func (b *requestBody) rewind() (io.Reader, error) {
 	return nil, errors.New("it has to be sent again, and the stream was given without a way to rewind it")
 }
 
-// close ends the body with its task.
+// close ends the body with its task: at once, or with the Read that is under way.
 func (b *requestBody) close() {
-	c, ok := b.from.(io.Closer)
-	if !ok {
-		return
-	}
 	if b.last != nil {
-		select {
-		case <-b.last.closed:
-		default: // a write is under way in net/http; the body is closed with it
-			b.last.end(c)
-			return
-		}
+		b.last.Close()
+		b.last.then(b.closeAll)
+	} else {
+		b.closeAll()
 	}
-	c.Close()
 }
 
-// bodyReader is one reading of a body.
+func (b *requestBody) closeAll() {
+	if c, ok := b.from.(io.Closer); ok {
+		c.Close()
+	}
+	for _, c := range b.rewound {
+		c.Close()
+	}
+}
+
+// bodyReader is one reading of a body. It reads nothing after Close, which may be called beside a Read, and again.
 type bodyReader struct {
-	from   io.Reader
-	mu     sync.Mutex
-	closed chan struct{}
-	then   io.Closer // closed after the reading
+	from io.Reader
+	free chan struct{} // closed when from is nobody's: after Close, and the Read that was under way
+
+	mu      sync.Mutex
+	read    bool // some Read has begun
+	reading bool
+	closed  bool
+	after   func() // called when it is free
 }
 
-func (r *bodyReader) Read(p []byte) (int, error) { return r.from.Read(p) }
+func (r *bodyReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return 0, os.ErrClosed
+	}
+	r.read, r.reading = true, true
+	r.mu.Unlock()
+
+	n, err := r.from.Read(p)
+
+	r.mu.Lock()
+	r.reading = false
+	r.release()
+	return n, err
+}
 
 func (r *bodyReader) Close() error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	select {
-	case <-r.closed:
+	if r.closed {
+		r.mu.Unlock()
 		return nil
-	default:
 	}
-	close(r.closed)
-	if r.then != nil {
-		r.then.Close()
-	}
+	r.closed = true
+	r.release()
 	return nil
 }
 
-// end closes c once the reading is over.
-func (r *bodyReader) end(c io.Closer) {
+// release frees from, if that is due, and unlocks.
+func (r *bodyReader) release() {
+	var after func()
+	if r.closed && !r.reading {
+		close(r.free)
+		after, r.after = r.after, nil
+	}
+	r.mu.Unlock()
+	if after != nil {
+		after()
+	}
+}
+
+// then calls f once the reader is free. It is called once, after Close.
+func (r *bodyReader) then(f func()) {
+	r.mu.Lock()
+	free := !r.reading
+	if !free {
+		r.after = f
+	}
+	r.mu.Unlock()
+	if free {
+		f()
+	}
+}
+
+func (r *bodyReader) consumed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	select {
-	case <-r.closed:
-		c.Close()
-	default:
-		r.then = c
-	}
+	return r.read
 }

@@ -8,7 +8,8 @@
 //
 // Each run (a task that has not ended) has a mutex that guards its record; Engine.mu guards what runs share: the host
 // queues, the agenda, the sets. The order is run.mu, then Engine.mu. The store is written under run.mu only, so that
-// writes of different tasks go on side by side.
+// writes of different tasks go on side by side. The caller's code (a listener's loop, a body's Read, Rewind and Close) is
+// called under neither, so that it may call the Engine.
 package engine
 
 import (
@@ -86,7 +87,8 @@ type Engine struct {
 	owned    bool   // somebody iterates as the owner
 	closed   bool   // no new tasks
 	cancel   bool   // closed, and every task is cancelled
-	gone     bool   // Invalidated is stored
+	gone     bool   // the last task has ended since, and Invalidated is stored
+	over     bool   // it was
 }
 
 // New makes an engine over a store whose tasks have all ended.
@@ -117,27 +119,22 @@ func (e *Engine) Create(ctx context.Context, spec task.Spec, body io.Reader) (ta
 	spec.Priority = cmp.Or(spec.Priority, task.PriorityDefault)
 	r := &run{
 		e: e, kind: spec.Kind, origin: originOf(spec.Request.URL), priority: spec.Priority, body: requestBody{from: body},
-		rec: task.Record{
-			Spec: spec, State: task.Running, Created: now, Since: now,
-			Counts: task.Counts{ExpectedToSend: -1, ExpectedToReceive: -1},
-		},
+		rec: task.Record{Spec: spec, State: task.Running, Created: now, Since: now},
 	}
+	r.progress.Store(newProgress(spec.Request.Body))
+	r.rec.Counts = r.counts()
 	if spec.Stream {
-		r.data = make(chan []byte)
+		r.data = make(chan piece)
 	}
-	if spec.Request.Body == nil {
-		r.rec.Counts.ExpectedToSend = 0
-	} else if spec.Request.Body.Size >= 0 {
-		r.rec.Counts.ExpectedToSend = spec.Request.Body.Size
+	if spec.Download != nil {
+		r.result.ResumeData = spec.Download.Resume // until an attempt has its own
 	}
-	r.sent.expected.Store(r.rec.Counts.ExpectedToSend)
-	r.received.expected.Store(-1)
 	if spec.Suspended {
 		r.rec.State, r.rec.SuspendCount, r.rec.Since = task.Suspended, 1, time.Time{}
 	}
 
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	e.mu.Lock()
 	if e.closed {
 		e.mu.Unlock()
@@ -232,7 +229,7 @@ func (e *Engine) SetPriority(_ context.Context, id task.ID, p task.Priority) err
 		e.mu.Lock()
 		e.requeue(r)
 		e.mu.Unlock()
-		return r.saveErr()
+		return r.save()
 	})
 }
 
@@ -246,7 +243,7 @@ func (e *Engine) change(op string, id task.ID, f func(*run) error) error {
 		return nil
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	if r.rec.State == task.Completed {
 		return nil
 	}
@@ -254,37 +251,6 @@ func (e *Engine) change(op string, id task.ID, f func(*run) error) error {
 		return e.storeError(op, err)
 	}
 	return nil
-}
-
-// Body is Service.Body.
-func (e *Engine) Body(_ context.Context, id task.ID) (io.ReadCloser, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if d, ok := e.ended[id]; ok && d.body != nil {
-		body := d.body
-		d.body = nil
-		return io.NopCloser(&byteReader{body}), nil
-	}
-	return nil, &task.Error{Op: "read body of task", Code: task.ResourceUnavailable,
-		Err: errors.New("the task has not ended, has no body, or its body was already handed over")}
-}
-
-// byteReader hands over a slice: the whole of it to WriteTo, without a copy.
-type byteReader struct{ b []byte }
-
-func (r *byteReader) Read(p []byte) (int, error) {
-	if len(r.b) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, r.b)
-	r.b = r.b[n:]
-	return n, nil
-}
-
-func (r *byteReader) WriteTo(w io.Writer) (int64, error) {
-	n, err := w.Write(r.b)
-	r.b = r.b[n:]
-	return int64(n), err
 }
 
 // Finish is Service.Finish.
@@ -320,10 +286,12 @@ func (e *Engine) end(cancel bool) {
 	slices.SortFunc(runs, func(a, b *run) int { return cmp.Compare(a.id, b.id) })
 	for _, r := range runs {
 		r.mu.Lock()
-		if r.rec.State != task.Completed {
+		if r.phase == finished {
+			r.finish() // its end could not be stored, and there is no later
+		} else {
 			r.cancelLocked()
 		}
-		r.mu.Unlock()
+		r.unlock()
 	}
 	e.invalidateIfDone()
 }
@@ -339,6 +307,9 @@ func (e *Engine) invalidateIfDone() {
 	e.mu.Unlock()
 	if last {
 		e.store.Append(context.Background(), task.Invalidated{})
+		e.mu.Lock()
+		e.over = true
+		e.mu.Unlock()
 		e.changed.notify()
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
+	"math"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -20,7 +22,7 @@ func (e *Engine) Events(ctx context.Context, q task.EventQuery) iter.Seq2[task.E
 			yield(task.Event{}, err)
 			return
 		}
-		defer l.end()
+		defer l.leave()
 		if err := l.listen(ctx); err != nil {
 			yield(task.Event{}, err)
 		}
@@ -49,8 +51,17 @@ type told struct {
 
 var errLeft = errors.New("the caller has left the loop")
 
+// begin finds out where to begin. On an error the iteration is over.
 func (l *listener) begin(ctx context.Context) (err error) {
 	e := l.e
+	if err := l.enter(); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			l.leave()
+		}
+	}()
 	if l.q.Task != 0 {
 		if l.run = e.run(l.q.Task); l.run != nil {
 			l.changed = &l.run.changed
@@ -66,6 +77,11 @@ func (l *listener) begin(ctx context.Context) (err error) {
 	if l.replay, err = e.store.Last(ctx); err != nil {
 		return e.storeError("listen to session", err)
 	}
+	return nil
+}
+
+func (l *listener) enter() error {
+	e := l.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if l.q.Own {
@@ -81,7 +97,7 @@ func (l *listener) begin(ctx context.Context) (err error) {
 	return nil
 }
 
-func (l *listener) end() {
+func (l *listener) leave() {
 	l.e.mu.Lock()
 	defer l.e.mu.Unlock()
 	if l.q.Own {
@@ -100,14 +116,17 @@ func (l *listener) listen(ctx context.Context) error {
 			tick.Stop()
 		}
 	}()
-	var data <-chan []byte
+	var data <-chan piece
 	if l.run != nil && !l.q.DurableOnly {
 		data = l.run.data
 	}
 	for {
-		wake := l.changed.wait()
-		if err := l.durable(ctx); err != nil {
+		wake, last := l.changed.wait(), l.ended()
+		if err := l.durable(ctx, math.MaxUint64); err != nil {
 			return over(err)
+		}
+		if last {
+			return l.missed(ctx)
 		}
 		var next <-chan time.Time
 		if !l.q.DurableOnly {
@@ -128,10 +147,11 @@ func (l *listener) listen(ctx context.Context) error {
 		case <-wake:
 		case <-next:
 		case p := <-data:
-			if err := l.durable(ctx); err != nil { // what is told of the response comes first
+			// The attempt goes on meanwhile: what it stores from here on comes after the piece.
+			if err := l.durable(ctx, p.after); err != nil {
 				return over(err)
 			}
-			if !l.tell(l.q.Task, task.DataReceived{Data: p}) {
+			if !l.tell(l.q.Task, task.DataReceived{Data: p.data}) {
 				return nil
 			}
 		case <-ctx.Done():
@@ -147,8 +167,34 @@ func over(err error) error {
 	return err
 }
 
-// durable yields what the store holds beyond l.after. errLeft: the iteration is over.
-func (l *listener) durable(ctx context.Context) error {
+// ended says whether no event can follow those that the store has.
+func (l *listener) ended() bool {
+	e := l.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l.q.Task != 0 {
+		return e.runs[l.q.Task] == nil
+	}
+	return e.over
+}
+
+// missed is why the last event did not come: nil where the listener asked for those after it.
+func (l *listener) missed(ctx context.Context) error {
+	if l.q.Task == 0 {
+		return nil
+	}
+	rec, err := l.e.store.Load(ctx, l.q.Task)
+	if err == nil && rec.State != task.Completed {
+		err = errors.New("its end could not be stored")
+	}
+	if err != nil {
+		return l.e.storeError("listen to task", err)
+	}
+	return nil
+}
+
+// durable yields what the store holds beyond l.after, up to a number. errLeft: the iteration is over.
+func (l *listener) durable(ctx context.Context, to uint64) error {
 	for {
 		evs, err := l.e.store.Events(ctx, l.after, l.q.Task, 64)
 		if err != nil {
@@ -158,6 +204,9 @@ func (l *listener) durable(ctx context.Context) error {
 			last := ev.Sequence
 			if gap, ok := ev.Detail.(task.Gap); ok {
 				last = gap.To
+			}
+			if last > to {
+				return nil
 			}
 			if !l.live && last > l.replay && !l.goLive() {
 				return errLeft
@@ -171,6 +220,8 @@ func (l *listener) durable(ctx context.Context) error {
 				if delete(l.told, ev.Task); l.q.Task != 0 {
 					return errLeft
 				}
+			case task.Gap: // the ends of some tasks are in it
+				maps.DeleteFunc(l.told, func(id task.ID, _ *told) bool { return l.e.run(id) == nil })
 			case task.Invalidated:
 				return errLeft
 			}
@@ -192,33 +243,48 @@ func (l *listener) goLive() bool {
 }
 
 // before yields the progress that comes before a durable event, however short the time since the last: what was sent
-// before the response, all of it before the end of an attempt.
+// before the response, all of it before the end of an attempt. Of an attempt that another has followed meanwhile it is
+// no longer known.
 func (l *listener) before(ctx context.Context, ev *task.Event) bool {
 	if l.q.DurableOnly {
 		return true
 	}
 	switch ev.Detail.(type) {
-	case task.ResponseReceived:
-		if r := l.runOf(ev.Task); l.live && r != nil {
-			return l.tellSent(r.kind, ev.Task, r.counts())
-		}
-	case task.WillRetry:
-		if r := l.runOf(ev.Task); l.live && r != nil {
-			return l.tellCounts(r.kind, ev.Task, r.counts())
-		}
-	case task.DownloadCompleted, task.SessionCompleted:
-		if rec, err := l.e.store.Load(ctx, ev.Task); err == nil {
-			return l.tellCounts(rec.Spec.Kind, ev.Task, rec.Counts)
-		}
+	case task.ResponseReceived, task.WillRetry, task.DownloadCompleted, task.SessionCompleted:
+	default:
+		return true
 	}
-	return true
+	kind, c, known := l.countsAt(ctx, ev)
+	if !known {
+		return true
+	}
+	if _, ok := ev.Detail.(task.ResponseReceived); ok {
+		return l.tellSent(kind, ev.Task, c)
+	}
+	return l.tellCounts(kind, ev.Task, c)
 }
 
-func (l *listener) runOf(id task.ID) *run {
-	if l.run != nil {
-		return l.run
+// countsAt is the progress of the attempt that a task's event is of, if that is its newest.
+func (l *listener) countsAt(ctx context.Context, ev *task.Event) (_ task.Kind, _ task.Counts, known bool) {
+	e := l.e
+	e.mu.Lock()
+	r, d := e.runs[ev.Task], e.ended[ev.Task]
+	e.mu.Unlock()
+	if r != nil {
+		p := r.progress.Load()
+		return r.kind, p.counts(), ev.Sequence > p.after
 	}
-	return l.e.run(id)
+	rec, err := e.store.Load(ctx, ev.Task)
+	if err != nil {
+		return "", task.Counts{}, false
+	}
+	switch ev.Detail.(type) {
+	case task.DownloadCompleted, task.SessionCompleted:
+		known = true
+	default:
+		known = d != nil && ev.Sequence > d.after
+	}
+	return rec.Spec.Kind, rec.Counts, known
 }
 
 // progress yields the newest progress of the tasks that moved and are due, and says whether any may move soon.
@@ -229,7 +295,11 @@ func (l *listener) progress() (moving bool, err error) {
 		if t := l.told[r.id]; t != nil && now.Sub(t.at) < progressEvery {
 			continue
 		}
-		if !l.tellCounts(r.kind, r.id, r.counts()) {
+		c := r.counts()
+		if r.seq.Load() > l.after {
+			continue // an event comes before this progress, and wakes the listener
+		}
+		if !l.tellCounts(r.kind, r.id, c) {
 			return false, errLeft
 		}
 	}
@@ -262,7 +332,7 @@ func (l *listener) tellCounts(kind task.Kind, id task.ID, c task.Counts) bool {
 	if kind != task.Download || c.Received == t.received {
 		return true
 	}
-	written := max(0, c.Received-t.received)
+	written := since(t.received, c.Received)
 	t.received, t.at = c.Received, time.Now()
 	return l.tell(id, task.DownloadProgress{Written: written, Total: c.Received, Expected: max(0, c.ExpectedToReceive)})
 }
@@ -272,9 +342,17 @@ func (l *listener) tellSent(kind task.Kind, id task.ID, c task.Counts) bool {
 	if c.Sent == t.sent {
 		return true
 	}
-	sent := max(0, c.Sent-t.sent)
+	sent := since(t.sent, c.Sent)
 	t.sent, t.at = c.Sent, time.Now()
 	return l.tell(id, task.UploadProgress{Sent: sent, Total: c.Sent, Expected: max(0, c.ExpectedToSend)})
+}
+
+// since is how many bytes have moved since before; a body that is at less now has started over from 0.
+func since(before, now int64) int64 {
+	if now < before {
+		return now
+	}
+	return now - before
 }
 
 func (l *listener) toldOf(id task.ID) *told {

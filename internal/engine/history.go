@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"bytes"
 	"container/heap"
 	"context"
+	"errors"
+	"io"
 
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -11,6 +14,7 @@ import (
 type ended struct {
 	id       task.ID
 	seq      uint64 // number of its last event
+	after    uint64 // number of its newest event when its last attempt began
 	body     []byte // until it is handed over
 	released bool
 }
@@ -33,12 +37,25 @@ func (q *forgetQueue) Pop() any {
 // keep notes that a task has ended. Engine.mu is held; forgettable is to follow.
 func (e *Engine) keep(r *run, seq uint64, body []byte) {
 	delete(e.runs, r.id)
-	d := &ended{id: r.id, seq: seq, body: body, released: r.released}
+	d := &ended{id: r.id, seq: seq, after: r.progress.Load().after, body: body, released: r.released}
 	e.ended[r.id] = d
 	if d.released {
 		d.body = nil
 		heap.Push(&e.forget, d)
 	}
+}
+
+// Body is Service.Body.
+func (e *Engine) Body(_ context.Context, id task.ID) (io.ReadCloser, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d, ok := e.ended[id]; ok && d.body != nil {
+		body := d.body
+		d.body = nil
+		return io.NopCloser(bytes.NewReader(body)), nil
+	}
+	return nil, &task.Error{Op: "read body of task", Code: task.ResourceUnavailable,
+		Err: errors.New("the task has not ended, has no body, or its body was already handed over")}
 }
 
 // Release is Service.Release.
@@ -61,8 +78,12 @@ func (e *Engine) Acknowledge(ctx context.Context, sequence uint64) error {
 	if err := e.store.Acknowledge(ctx, sequence); err != nil {
 		return e.storeError("acknowledge events", err)
 	}
+	acked, err := e.store.Acknowledged(ctx) // no more than there are
+	if err != nil {
+		return e.storeError("acknowledge events", err)
+	}
 	e.mu.Lock()
-	e.acked = max(e.acked, sequence)
+	e.acked = max(e.acked, acked)
 	ids := e.forgettable()
 	e.mu.Unlock()
 	e.forgetTasks(ids)

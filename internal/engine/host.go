@@ -83,17 +83,17 @@ func (e *Engine) release(h *host) {
 
 // drop forgets a host that nothing is known or wanted of.
 func (e *Engine) drop(h *host) {
-	if h.running == 0 && len(h.queue) == 0 && h.holdTimer == nil {
+	if h.running == 0 && len(h.queue) == 0 && h.holdTimer == nil && e.hosts[h.key] == h {
 		delete(e.hosts, h.key)
 	}
 }
 
-// multiplexes notes that a host speaks HTTP/2. It is forgotten with the host: the next first response tells again.
-func (e *Engine) multiplexes(h *host) {
+// multiplexes notes whether a host speaks HTTP/2. It is forgotten with the host: the next first response tells again.
+func (e *Engine) multiplexes(h *host, yes bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !h.multiplexed {
-		h.multiplexed = true
+	if h.multiplexed != yes {
+		h.multiplexed = yes
 		e.dispatch(h)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/urlsession/urlsession/internal/transfer"
 )
 
-// Full-jitter exponential back-off: the n-th retry waits a random time below min(backoffMax, backoffBase<<n), or as long as the
-// server's Retry-After says where that is longer.
+// Full-jitter exponential back-off: the n-th retry waits a random time below min(backoffMax, backoffBase<<n), or as long
+// as the server's Retry-After says where that is longer.
 const (
 	backoffBase = time.Second
 	backoffMax  = 5 * time.Minute
@@ -94,10 +94,10 @@ func (r *run) retriesLeft() bool {
 // (RFC 9110 §9.2.2), or nothing of it had left, or the server said that it did nothing, or the caller vouches for it.
 func (r *run) mayResend(err *task.Error) bool {
 	req := &r.rec.Spec.Request
-	if r.body.from != nil && !r.body.rewinds() && !(err.Unsent && !r.body.opened()) {
+	if r.body.from != nil && !r.body.rewinds() && r.body.consumed() {
 		return false
 	}
-	if r.rec.Spec.Stream && r.received.total.Load() > 0 {
+	if r.rec.Spec.Stream && r.progress.Load().received.total.Load() > 0 {
 		return false // its listener has the first bytes already
 	}
 	return idempotent(req.Method) || err.Unsent ||
@@ -134,11 +134,14 @@ func (r *run) retry(res transfer.Result, cause error) {
 		r.complete(res, cause)
 		return
 	}
-	if p.WaitsForConnectivity && err.Unsent && wire(err.Code, true) {
+	if p.WaitsForConnectivity && err.Unsent && wire(err.Code, true) && r.mayResend(err) {
 		r.awaitNetwork(task.FailureOf(err))
 		return
 	}
 	r.tries = 0
+	r.e.mu.Lock()
+	r.e.leaveNetwork(r)
+	r.e.mu.Unlock()
 	status, isStatus := errors.AsType[*statusError](cause)
 	if !r.retriesLeft() || !isStatus && !wire(err.Code, p.Retries < 0) {
 		r.complete(res, cause)
@@ -160,10 +163,10 @@ func (r *run) retry(res transfer.Result, cause error) {
 	r.retries++
 	now := time.Now()
 	r.next = now.Add(delay)
-	failure := task.FailureOf(err)
+	r.failure = task.FailureOf(err)
 	r.phase = waiting
-	r.rec.Waiting = &task.Wait{Reason: task.WaitRetry, Since: now, Until: r.next, Error: failure}
-	r.save(task.WillRetry{Attempt: r.rec.Attempt, At: r.next, Code: err.Code, Message: failure.Text(), Status: err.Status})
+	r.rec.Waiting = &task.Wait{Reason: task.WaitRetry, Since: now, Until: r.next, Error: r.failure}
+	r.save(task.WillRetry{Attempt: r.rec.Attempt, At: r.next, Code: err.Code, Message: r.failure.Text(), Status: err.Status})
 	r.plan()
 }
 
@@ -246,6 +249,7 @@ func (e *Engine) watchNetwork(r *run) {
 	})
 }
 
+// leaveNetwork notes that a run does not wait for the network. Engine.mu is held.
 func (e *Engine) leaveNetwork(r *run) {
 	delete(e.offline, r)
 	if len(e.offline) == 0 && e.unwatch != nil {
@@ -264,7 +268,7 @@ func (e *Engine) tryNetwork() {
 	e.mu.Unlock()
 	for _, r := range runs {
 		r.mu.Lock()
-		if r.phase == waiting {
+		if r.phase == waiting && r.rec.Waiting.Reason == task.WaitConnectivity {
 			r.next = time.Time{}
 			r.schedule()
 		}

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
+	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transfer"
 )
@@ -25,7 +21,7 @@ type run struct {
 	id     task.ID
 	kind   task.Kind
 	origin string // of the request as created: whose connections it counts among
-	data   chan []byte
+	data   chan piece
 
 	mu     sync.Mutex
 	rec    task.Record // as stored
@@ -34,6 +30,9 @@ type run struct {
 	body   requestBody
 	result transfer.Result // of the newest attempt
 	next   time.Time       // the next attempt may not begin before
+	// failure is why an attempt failed and another follows; nil before the first such.
+	failure *task.Failure
+	unsaved []task.Detail // events that the store has not taken yet
 	// retries counts those of Policy.Retries that were used; tries, the attempts to connect since offlineSince.
 	retries, tries int
 	offlineSince   time.Time
@@ -48,8 +47,9 @@ type run struct {
 	due      time.Time
 	released bool
 
-	sent, received counter
-	changed        signal
+	progress atomic.Pointer[progress] // of the newest attempt
+	seq      atomic.Uint64            // number of its newest event, set before anybody is told
+	changed  signal
 }
 
 // phase is what a run does, as against what its task's state says.
@@ -70,12 +70,6 @@ var (
 	errResource  = errors.New("the time for the whole resource is over")
 )
 
-// counter is a body's progress, written by an attempt and read by listeners.
-type counter struct {
-	total, expected atomic.Int64
-	rate            meter
-}
-
 // schedule decides what a running task without an attempt does next. r.mu is held.
 func (r *run) schedule() {
 	now := time.Now()
@@ -86,6 +80,9 @@ func (r *run) schedule() {
 		r.wait(&task.Wait{Reason: task.WaitSchedule, Since: now, Until: r.next})
 	case r.next.After(now):
 		r.phase = waiting
+		if r.rec.Waiting == nil { // it was suspended meanwhile
+			r.rec.Waiting = &task.Wait{Reason: task.WaitRetry, Since: now, Until: r.next, Error: r.failure}
+		}
 	default:
 		r.phase = queued
 		r.rec.Waiting = nil
@@ -128,8 +125,12 @@ func (r *run) deadline() time.Time {
 // wake is called when the time that plan set has come.
 func (r *run) wake() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.rec.State == task.Completed || r.rec.State == task.Suspended {
+	defer r.unlock()
+	if r.phase == finished {
+		r.finish()
+		return
+	}
+	if r.rec.State == task.Suspended {
 		return
 	}
 	if d := r.deadline(); !d.IsZero() && !time.Now().Before(d) {
@@ -161,7 +162,7 @@ func (r *run) attempt(h *host) {
 	defer r.e.attempts.Done()
 	r.mu.Lock()
 	if r.phase != queued || !r.permitted() { // suspended or ended since the slot was given, or parked or ended just now
-		r.mu.Unlock()
+		r.unlock()
 		r.e.release(h)
 		return
 	}
@@ -171,12 +172,12 @@ func (r *run) attempt(h *host) {
 	r.rec.Attempt++
 	r.rec.Waiting = nil
 	r.rec.URL = ""
-	r.sent.total.Store(0)
-	r.received.total.Store(0)
-	r.received.expected.Store(-1)
+	p := r.progress.Load().next(r.kind, r.seq.Load())
+	r.progress.Store(p)
+	spec := r.rec.Spec // SetPriority changes the record's
 	a := transfer.Attempt{
-		ID: r.id, Number: r.rec.Attempt, Spec: &r.rec.Spec, RoundTripper: r.e.rt, Limit: r.e.limit,
-		Observer: &observer{r: r, host: h},
+		ID: r.id, Number: r.rec.Attempt, Spec: &spec, RoundTripper: r.e.rt, Limit: r.e.limit,
+		Observer: &observer{r: r, host: h, progress: p},
 	}
 	if r.body.from != nil {
 		a.Body = r.body.opener(ctx)
@@ -185,6 +186,7 @@ func (r *run) attempt(h *host) {
 	r.mu.Unlock()
 
 	r.e.mu.Lock()
+	r.e.dequeue(r) // suspended and resumed since the slot was given, it is there again
 	r.e.active[r] = struct{}{}
 	watched := r.e.watchers > 0
 	r.e.mu.Unlock()
@@ -205,7 +207,7 @@ func (r *run) attempt(h *host) {
 // settle decides what follows an attempt.
 func (r *run) settle(cause error, res transfer.Result, err error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	r.stop = nil
 	r.result = res
 	r.tickets = nil
@@ -268,11 +270,31 @@ func (r *run) complete(res transfer.Result, err error) {
 			done.Status = f.Status
 		}
 	}
-	seq := r.save(append(details, done)...)
-	r.body.close()
+	r.result = res
+	r.unsaved = append(r.unsaved, append(details, done)...)
+	r.finish()
+}
 
+// saveAgain is how long a task whose end the store could not take waits until it tries again.
+const saveAgain = time.Second
+
+// finish stores a task's end, and its run is no more. A store that fails is asked again later, until the session is
+// cancelled: then the listeners learn of the failure. r.mu is held.
+func (r *run) finish() {
+	e := r.e
+	if e.run(r.id) == nil {
+		return // it is done
+	}
+	err := r.save()
+	lost := errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) // to another writer
 	e.mu.Lock()
-	e.keep(r, seq, res.Body)
+	if err != nil && !lost && !e.cancel {
+		e.agenda.set(r, time.Now().Add(saveAgain))
+		e.mu.Unlock()
+		return
+	}
+	e.agenda.set(r, time.Time{})
+	e.keep(r, r.seq.Load(), r.result.Body)
 	ids := e.forgettable()
 	e.mu.Unlock()
 	e.forgetTasks(ids)
@@ -297,11 +319,14 @@ func (r *run) cancelError() error {
 func (r *run) suspendLocked() error {
 	r.rec.SuspendCount++
 	if r.rec.State != task.Running {
-		return r.saveErr()
+		return r.save()
 	}
 	r.rec.State = task.Suspended
 	r.rec.Active += time.Since(r.rec.Since)
 	r.rec.Since = time.Time{}
+	if w := r.rec.Waiting; w != nil && w.Reason == task.WaitConnectivity { // that wait is over; resumed, it tries at once
+		r.next, r.tries = time.Time{}, 0
+	}
 	r.rec.Waiting = nil
 	if r.phase == attempting {
 		r.stop(errSuspended)
@@ -313,7 +338,7 @@ func (r *run) suspendLocked() error {
 	r.e.agenda.set(r, time.Time{})
 	r.e.leaveNetwork(r)
 	r.e.mu.Unlock()
-	return r.saveErr()
+	return r.save()
 }
 
 func (r *run) resumeLocked() error {
@@ -322,11 +347,11 @@ func (r *run) resumeLocked() error {
 	}
 	r.rec.SuspendCount--
 	if r.rec.SuspendCount > 0 || r.rec.State != task.Suspended {
-		return r.saveErr()
+		return r.save()
 	}
 	r.rec.State = task.Running
 	r.rec.Since = time.Now()
-	err := r.saveErr()
+	err := r.save()
 	if r.phase == idle {
 		r.schedule()
 	} else {
@@ -342,29 +367,30 @@ func (r *run) cancelLocked() error {
 	r.rec.State = task.Canceling
 	if r.phase == attempting {
 		r.stop(errCancelled)
-		return r.saveErr()
+		return r.save()
 	}
 	r.complete(r.result, r.cancelError())
 	return nil
 }
 
-// counts are the progress that listeners have not been told by the record. r.mu is held.
-func (r *run) counts() task.Counts {
-	return task.Counts{
-		Sent: r.sent.total.Load(), ExpectedToSend: r.sent.expected.Load(),
-		Received: r.received.total.Load(), ExpectedToReceive: r.received.expected.Load(),
+// unlock releases r.mu. Once the task has ended it closes the body, which is the caller's code, and may ask for the task.
+func (r *run) unlock() {
+	var body requestBody
+	if r.phase == finished {
+		body, r.body = r.body, body
 	}
+	r.mu.Unlock()
+	body.close()
 }
+
+func (r *run) counts() task.Counts { return r.progress.Load().counts() }
 
 // snapshot is the record with what changes by the moment. r.mu is held.
 func (r *run) snapshot() task.Record {
 	rec := r.rec
 	if r.phase == attempting {
 		rec.Counts = r.counts()
-		rec.Counts.Rate = r.received.rate.now()
-		if rec.Counts.Rate == 0 {
-			rec.Counts.Rate = r.sent.rate.now()
-		}
+		rec.Counts.Rate = r.progress.Load().rate()
 	}
 	if r.phase == queued {
 		rec.Waiting = r.e.hostWait(r)
@@ -372,163 +398,17 @@ func (r *run) snapshot() task.Record {
 	return rec
 }
 
-// save stores the record with events and tells the listeners. r.mu is held.
-func (r *run) save(details ...task.Detail) uint64 {
-	seq, _ := r.e.store.Save(context.Background(), &r.rec, details...)
-	if len(details) > 0 {
-		r.changed.notify()
-		r.e.changed.notify()
-	}
-	return seq
-}
-
-func (r *run) saveErr() error {
-	_, err := r.e.store.Save(context.Background(), &r.rec)
-	return err
-}
-
-// observer is what an attempt tells its run.
-type observer struct {
-	r    *run
-	host *host
-}
-
-func (o *observer) Sent(total, expected int64) {
-	o.r.sent.set(total, expected)
-}
-
-func (o *observer) Received(total, expected int64) {
-	o.r.received.set(total, expected)
-}
-
-func (c *counter) set(total, expected int64) {
-	c.expected.Store(expected)
-	c.total.Store(total)
-	c.rate.add(total)
-}
-
-func (o *observer) Response(ctx context.Context, resp *task.Response) error {
-	r := o.r
-	if strings.HasPrefix(resp.Proto, "HTTP/2") {
-		r.e.multiplexes(o.host)
-	}
-	if err := r.statusError(resp); err != nil {
+// save stores the record with events and tells the listeners. Events that the store does not take go with the next
+// save. r.mu is held.
+func (r *run) save(details ...task.Detail) error {
+	r.unsaved = append(r.unsaved, details...)
+	seq, err := r.e.store.Save(context.Background(), &r.rec, r.unsaved...)
+	if err != nil || len(r.unsaved) == 0 {
 		return err
 	}
-	ask := r.rec.Spec.Policy.Ask.Response
-	r.mu.Lock()
-	r.rec.Response = resp
-	detail := task.ResponseReceived{URL: task.Redact(resp.URL), Status: resp.Status,
-		Header: task.RedactHeader(resp.Header), Expected: resp.ContentLength, Response: resp}
-	if !ask {
-		r.save(detail)
-		r.mu.Unlock()
-		return nil
-	}
-	ticket, answer := r.ticket()
-	detail.Ticket = ticket
-	r.save(detail)
-	r.mu.Unlock()
-	d, err := await(ctx, answer)
-	if err == nil && d.Cancel {
-		r.e.Cancel(ctx, r.id)
-		err = errCancelled
-	}
-	return err
-}
-
-func (o *observer) Data(ctx context.Context, p []byte) error {
-	select {
-	case o.r.data <- slices.Clone(p):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (o *observer) Redirect(ctx context.Context, status int, from, to *http.Request) (*http.Request, error) {
-	r := o.r
-	detail := task.Redirected{Status: status, From: task.RedactURL(from.URL), To: task.RedactURL(to.URL),
-		Request: &task.Request{Method: to.Method, URL: to.URL.String(), Header: to.Header}}
-	r.mu.Lock()
-	if !r.rec.Spec.Policy.Ask.Redirect {
-		r.rec.URL = to.URL.String()
-		r.save(detail)
-		r.mu.Unlock()
-		return to, nil
-	}
-	ticket, answer := r.ticket()
-	detail.Ticket = ticket
-	r.save(detail)
-	r.mu.Unlock()
-	d, err := await(ctx, answer)
-	if err != nil || d.Request == nil {
-		return nil, err
-	}
-	next, err := replaced(to, d.Request)
-	if err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	r.rec.URL = next.URL.String()
-	r.save()
-	r.mu.Unlock()
-	return next, nil
-}
-
-// replaced is a redirect's request as the decision wants it.
-func replaced(to *http.Request, d *task.Request) (*http.Request, error) {
-	u, err := url.Parse(d.URL)
-	if err != nil || u.Host == "" {
-		return nil, &task.Error{Op: "follow redirect", URL: task.Redact(d.URL), Code: task.BadURL,
-			Err: errors.New("the redirect decision names no absolute URL")}
-	}
-	next := to.Clone(to.Context())
-	next.URL, next.Host = u, ""
-	if d.Method != "" && d.Method != next.Method {
-		next.Method = d.Method
-		if d.Method == http.MethodGet || d.Method == http.MethodHead {
-			next.Body, next.GetBody, next.ContentLength = nil, nil, 0
-		}
-	}
-	if d.Header != nil {
-		next.Header = d.Header.Clone()
-	}
-	return next, nil
-}
-
-// ticket makes a question that Answer answers. r.mu is held.
-func (r *run) ticket() (string, <-chan task.Decision) {
-	r.asked++
-	name := strconv.Itoa(r.rec.Attempt) + "-" + strconv.Itoa(r.asked)
-	answer := make(chan task.Decision, 1)
-	if r.tickets == nil {
-		r.tickets = make(map[string]chan task.Decision)
-	}
-	r.tickets[name] = answer
-	return name, answer
-}
-
-func await(ctx context.Context, answer <-chan task.Decision) (task.Decision, error) {
-	select {
-	case d := <-answer:
-		return d, nil
-	case <-ctx.Done():
-		return task.Decision{}, context.Cause(ctx)
-	}
-}
-
-// Answer is Service.Answer.
-func (e *Engine) Answer(_ context.Context, id task.ID, ticket string, d task.Decision) error {
-	if r := e.run(id); r != nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if answer, ok := r.tickets[ticket]; ok {
-			delete(r.tickets, ticket)
-			answer <- d
-			return nil
-		}
-	}
-	return &task.Error{Op: fmt.Sprintf("answer ticket %s of task %d", ticket, id), Code: task.ResourceUnavailable,
-		Err: errors.New("no such ticket waits for an answer: it was answered, or its attempt has ended")}
+	r.unsaved = nil
+	r.seq.Store(seq)
+	r.changed.notify()
+	r.e.changed.notify()
+	return nil
 }
