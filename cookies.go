@@ -1,0 +1,44 @@
+package urlsession
+
+import (
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/net/publicsuffix"
+)
+
+// cookies is net/http's jar, in memory, with a way to empty it.
+type cookies struct{ jar atomic.Pointer[cookiejar.Jar] }
+
+func newCookies() *cookies {
+	c := new(cookies)
+	c.Reset()
+	return c
+}
+
+// processCookies is what all default sessions share.
+var processCookies = sync.OnceValue(newCookies)
+
+func (c *cookies) SetCookies(u *url.URL, set []*http.Cookie) { c.jar.Load().SetCookies(u, set) }
+func (c *cookies) Cookies(u *url.URL) []*http.Cookie         { return c.jar.Load().Cookies(u) }
+
+// Reset removes all cookies.
+func (c *cookies) Reset() error {
+	jar, err := cookiejar.New(&cookiejar.Options{PublicSuffixList: publicsuffix.List})
+	if err != nil {
+		return err
+	}
+	c.jar.Store(jar)
+	return nil
+}
+
+// resetCookies empties a storage that can be emptied.
+func resetCookies(jar http.CookieJar) error {
+	if r, ok := jar.(interface{ Reset() error }); ok {
+		return r.Reset()
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package urlsession
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// Redirect is what Configuration.OnRedirect decides.
+type Redirect struct {
+	// StatusCode is 301, 302, 303, 307 or 308.
+	StatusCode int
+	// From is the URL that answered, without userinfo and with its query replaced.
+	From string
+	// Request is what would be sent, by the rules that browsers follow too: 303 turns all but HEAD into GET, 301 and 302
+	// turn POST into GET, and the body goes with it; 307 and 308 keep both. The request's Authorization,
+	// Proxy-Authorization and Cookie are gone where From is another origin. It is the function's own to change.
+	Request NewRequest
+}
+
+// NewRequest is the request that follows a redirect.
+type NewRequest struct {
+	Method string
+	// URL is as it is: it may hold a secret.
+	URL    string
+	Header http.Header
+}
+
+// Disposition is what Configuration.OnResponse decides.
+type Disposition int
+
+const (
+	// Allow lets the task go on.
+	Allow Disposition = iota
+	// Cancel ends the task with ErrCancelled.
+	Cancel
+)
+
+// decider calls a session's functions for the tasks that ask, and answers them.
+type decider struct {
+	s     *Session
+	calls sync.WaitGroup
+	// asked ends the call of a task, once it has ended or asks anew. Only listen's goroutine uses it.
+	asked map[task.ID]context.CancelFunc
+}
+
+// listen calls and answers until the session's last event, or ctx ends, and until the calls have returned.
+func (d *decider) listen(ctx context.Context) {
+	defer d.calls.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for ev, err := range d.s.svc.Events(ctx, task.EventQuery{After: new(uint64), DurableOnly: true}) {
+		if err != nil {
+			return
+		}
+		switch e := ev.Detail.(type) {
+		case task.Redirected:
+			if e.Ticket != "" {
+				d.ask(ctx, ev.Task, e.Ticket, func(ctx context.Context) task.Decision { return d.redirect(ctx, ev.Task, e) })
+			}
+		case task.ResponseReceived:
+			if e.Ticket != "" {
+				d.ask(ctx, ev.Task, e.Ticket, func(ctx context.Context) task.Decision { return d.response(ctx, ev.Task, e) })
+			}
+		case task.SessionCompleted:
+			d.stop(ev.Task)
+		}
+	}
+}
+
+func (d *decider) ask(ctx context.Context, id task.ID, ticket string, decide func(context.Context) task.Decision) {
+	d.stop(id)
+	ctx, cancel := context.WithCancel(ctx)
+	d.asked[id] = cancel
+	d.s.handles.pin(id)
+	d.calls.Go(func() {
+		defer d.s.handles.unpin(id)
+		// The only error is that the answer is no longer wanted.
+		_ = d.s.svc.Answer(ctx, id, ticket, decide(ctx))
+	})
+}
+
+func (d *decider) stop(id task.ID) {
+	if cancel, ok := d.asked[id]; ok {
+		cancel()
+		delete(d.asked, id)
+	}
+}
+
+func (d *decider) redirect(ctx context.Context, id task.ID, e task.Redirected) task.Decision {
+	proposed := e.Request
+	if proposed == nil {
+		proposed = &task.Request{URL: e.To}
+	}
+	next := d.s.config.OnRedirect(ctx, d.s.handles.handle(d.s, id), Redirect{
+		StatusCode: e.Status, From: e.From,
+		Request: NewRequest{Method: proposed.Method, URL: proposed.URL, Header: proposed.Header.Clone()},
+	})
+	if next == nil {
+		return task.Decision{}
+	}
+	return task.Decision{Request: &task.Request{
+		Method: next.Method, URL: next.URL, Header: next.Header.Clone(), Body: proposed.Body,
+	}}
+}
+
+func (d *decider) response(ctx context.Context, id task.ID, e task.ResponseReceived) task.Decision {
+	head := responseHead(e.Response)
+	if head == nil { // it came over a wire
+		head = &Response{URL: e.URL, StatusCode: e.Status, Header: e.Header.Clone(), ContentLength: e.Expected}
+	}
+	answer := d.s.config.OnResponse(ctx, d.s.handles.handle(d.s, id), head)
+	return task.Decision{Cancel: answer == Cancel}
+}

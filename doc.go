@@ -1,0 +1,47 @@
+// Package urlsession transfers data by URL as NSURLSession does: a [Session] makes tasks that fetch data, download files
+// and upload bodies over HTTP, tells of them by events, and goes on after what goes wrong.
+//
+// # One call
+//
+// The simplest use is a method that runs a task to its end; ctx cancels it:
+//
+//	s, err := urlsession.New(urlsession.Default())
+//	resp, err := s.Download(ctx, urlsession.Get("https://example.com/go.tar.gz"), "go.tar.gz")
+//	body, resp, err := s.Data(ctx, urlsession.Get("https://example.com/news.json"))
+//	body, resp, err := s.Upload(ctx, urlsession.Put("https://example.com/film", urlsession.File("film.mov")))
+//
+// A file that reaches its final name is complete and of one version. A download that was cut short keeps its part file,
+// and the same call again goes on from it, where the server vouches that the content is still the same.
+//
+// # Tasks and events
+//
+// DataTask, DownloadTask and UploadTask return a [Task] that has started. It can be suspended, resumed and cancelled,
+// asked for its [Status], and listened to:
+//
+//	for ev, err := range t.Events(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		switch ev := ev.(type) {
+//		case urlsession.DownloadProgress:
+//			bar.Set(ev.TotalBytesWritten, ev.TotalBytesExpected)
+//		case urlsession.Completed:
+//			return ev.Err
+//		}
+//	}
+//
+// [Session.Events] yields those of all tasks. Events tell; the functions of a [Configuration], OnRedirect and OnResponse,
+// decide.
+//
+// # Answers and errors
+//
+// An answer of 400 and above is a response, not an error, unless [Request.FailOnHTTPError] is set. Every error is an
+// [*Error]; its [Code] is a number of NSURLErrorDomain, or one of this package's own, and may be asked for:
+//
+//	if errors.Is(err, urlsession.ErrTimedOut) { … }
+//
+// # What is built
+//
+// Sessions run in this process, in memory: cookies last as long as the process, and there is no response cache yet.
+// Sessions whose tasks a daemon runs on in the background ([Background]) are not built yet.
+package urlsession

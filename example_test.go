@@ -1,0 +1,272 @@
+package urlsession_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urlsession/urlsession"
+	"github.com/urlsession/urlsession/urlsessiontest"
+)
+
+// origin is a server with a file, for the examples.
+func origin() *urlsessiontest.Server {
+	srv := urlsessiontest.NewServer()
+	srv.Publish("/go.tar.gz", urlsessiontest.Resource{Content: urlsessiontest.Body{Seed: 1, Size: 1 << 20}, ETag: `"v1"`})
+	srv.Publish("/films", urlsessiontest.Resource{})
+	srv.Publish("/hello", urlsessiontest.Resource{Content: urlsessiontest.Bytes("hello"), ContentType: "text/plain"})
+	return srv
+}
+
+func ExampleSession_Data() {
+	srv := origin()
+	defer srv.Close()
+	s, err := urlsession.New(urlsession.Default())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	body, resp, err := s.Data(context.Background(), urlsession.Get(srv.URL+"/hello"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(resp.StatusCode, string(body))
+
+	// An error status is a response, too.
+	_, resp, err = s.Data(context.Background(), urlsession.Get(srv.URL+"/nothing"))
+	fmt.Println(resp.StatusCode, err)
+	// Output:
+	// 200 hello
+	// 404 <nil>
+}
+
+func ExampleSession_Download() {
+	srv := origin()
+	defer srv.Close()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	s, err := urlsession.New(urlsession.Ephemeral())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	r := urlsession.Get(srv.URL + "/go.tar.gz")
+	r.FailOnHTTPError = true // a 404 is no file
+	resp, err := s.Download(context.Background(), r, dir+"/")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(filepath.Base(resp.Path), resp.ContentLength)
+
+	// The name is taken now.
+	_, err = s.Download(context.Background(), r, resp.Path)
+	fmt.Println(errors.Is(err, urlsession.ErrDestinationExists))
+	// Output:
+	// go.tar.gz 1048576
+	// true
+}
+
+func ExampleSession_Upload() {
+	srv := origin()
+	defer srv.Close()
+	s, err := urlsession.New(urlsession.Ephemeral())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	body := urlsession.Form(
+		urlsession.Field("title", "Film"),
+		urlsession.DataField("film", "film.mov", "video/quicktime", []byte("frames")),
+	)
+	_, resp, err := s.Upload(context.Background(), urlsession.Post(srv.URL+"/films", body))
+	if err != nil {
+		log.Fatal(err)
+	}
+	sent := srv.RequestsTo("/films")[0]
+	fmt.Println(resp.StatusCode, sent.Method, strings.HasPrefix(sent.Header.Get("Content-Type"), "multipart/form-data"))
+	// Output:
+	// 200 POST true
+}
+
+func ExampleTask_Events() {
+	srv := origin()
+	defer srv.Close()
+	s, err := urlsession.New(urlsession.Ephemeral())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	ctx := context.Background()
+	t, err := s.DownloadTask(ctx, urlsession.Get(srv.URL+"/go.tar.gz"), "") // to a temporary file
+	if err != nil {
+		log.Fatal(err)
+	}
+	for ev, err := range t.Events(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		switch ev := ev.(type) {
+		case urlsession.DownloadProgress:
+			// show ev.TotalBytesWritten of ev.TotalBytesExpected
+		case urlsession.DownloadCompleted:
+			info, err := os.Stat(ev.Path)
+			if err != nil {
+				log.Fatal(err)
+			}
+			fmt.Println("a file of", info.Size(), "bytes")
+			os.Remove(ev.Path)
+		case urlsession.Completed:
+			fmt.Println("the end:", ev.StatusCode, ev.Err)
+		}
+	}
+	// Output:
+	// a file of 1048576 bytes
+	// the end: 200 <nil>
+}
+
+func ExampleTask_CancelForResumeData() {
+	srv := origin()
+	defer srv.Close()
+	srv.Script("/go.tar.gz", urlsessiontest.StallAt(urlsessiontest.AtBody(1<<19), urlsessiontest.Forever))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	s, err := urlsession.New(urlsession.Ephemeral())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	ctx := context.Background()
+	t, err := s.DownloadTask(ctx, urlsession.Get(srv.URL+"/go.tar.gz"), filepath.Join(dir, "go.tar.gz"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for ev := range t.Events(ctx) {
+		if p, ok := ev.(urlsession.DownloadProgress); ok && p.TotalBytesWritten > 0 {
+			break
+		}
+	}
+	data, err := t.CancelForResumeData(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	t, err = s.DownloadTaskWithResumeData(ctx, data)
+	if err != nil {
+		log.Fatal(err)
+	}
+	resp, err := t.Wait(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(resp.StatusCode, filepath.Base(resp.Path))
+	// Output:
+	// 206 go.tar.gz
+}
+
+func ExampleSession_Events() {
+	srv := origin()
+	defer srv.Close()
+	s, err := urlsession.New(urlsession.Ephemeral())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	ctx := context.Background()
+	for range 3 {
+		if _, err := s.DataTask(ctx, urlsession.Get(srv.URL+"/hello")); err != nil {
+			log.Fatal(err)
+		}
+	}
+	s.FinishTasksAndInvalidate() // the loop ends when the tasks have
+	ended := 0
+	for ev, err := range s.Events(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if _, ok := ev.(urlsession.Completed); ok {
+			ended++
+		}
+	}
+	fmt.Println(ended, "tasks have ended")
+	// Output:
+	// 3 tasks have ended
+}
+
+func ExampleSession_RoundTripper() {
+	srv := origin()
+	defer srv.Close()
+	s, err := urlsession.New(urlsession.Ephemeral())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	client := &http.Client{Transport: s.RoundTripper()}
+	resp, err := client.Get(srv.URL + "/hello")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	fmt.Println(string(body), err)
+	// Output:
+	// hello <nil>
+}
+
+func ExampleConfiguration_onRedirect() {
+	srv := origin()
+	defer srv.Close()
+	srv.Script("/old", urlsessiontest.Redirect(301, "/hello"))
+	c := urlsession.Ephemeral()
+	c.OnRedirect = func(_ context.Context, _ *urlsession.Task, r urlsession.Redirect) *urlsession.NewRequest {
+		if !strings.HasPrefix(r.Request.URL, srv.URL+"/") {
+			return nil // stay here: the redirect is the response
+		}
+		r.Request.Header.Set("X-Moved", "yes")
+		return &r.Request
+	}
+	s, err := urlsession.New(c)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	body, _, err := s.Data(context.Background(), urlsession.Get(srv.URL+"/old"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(body), srv.RequestsTo("/hello")[0].Header.Get("X-Moved"))
+	// Output:
+	// hello yes
+}
+
+func ExampleError() {
+	s, err := urlsession.New(urlsession.Ephemeral())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	_, _, err = s.Data(context.Background(), urlsession.Get("ftp://user:secret@example.com/f?key=secret"))
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, urlsession.ErrUnsupportedURL))
+	// Output:
+	// create data task ftp://example.com/f?REDACTED: unsupported scheme (-1002): the scheme is "ftp"; only http and https are supported
+	// true
+}

@@ -1,0 +1,371 @@
+package urlsession
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/urlsession/urlsession/internal/control"
+	"github.com/urlsession/urlsession/internal/engine"
+	"github.com/urlsession/urlsession/internal/platform"
+	"github.com/urlsession/urlsession/internal/store/memstore"
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// Session makes tasks and runs them, with one pool of connections, one storage of cookies and one set of limits. Its
+// methods may be called from any goroutine. It ends by Close, or by InvalidateAndCancel or FinishTasksAndInvalidate; a
+// session that is dropped without goes on holding its connections.
+//
+// The ctx of its methods bounds the call, never a task that it made; of Data, Download and Upload it bounds the task.
+type Session struct {
+	config  Configuration // not changed
+	policy  task.Policy   // what config says of each task
+	svc     control.Service
+	chain   chain
+	handles handles
+	shared  bool
+
+	invalidated atomic.Bool
+	shutDown    func() error
+	closing     sync.Once
+	closeErr    error
+}
+
+// chain sends requests.
+type chain interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
+// New makes a session. It takes a copy of the configuration, and refuses one that Default, Ephemeral and Background did
+// not make, and values that mean nothing: the error names the field and the remedy. It does no network I/O.
+//
+// A background configuration is refused: background sessions are not built yet. The error is ErrNoSharedContainer, and
+// errors.ErrUnsupported.
+func New(c Configuration) (*Session, error) {
+	c = c.clone()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	t, err := c.transport()
+	if err != nil {
+		return nil, err
+	}
+	return open(c, t), nil
+}
+
+// open is a session in process over a chain.
+func open(c Configuration, t chain) *Session {
+	e := engine.New(engine.Options{
+		Store: memstore.New(""), RoundTripper: t, Network: new(platform.Connectivity),
+		MaxPerHost: c.MaximumConnectionsPerHost, RateLimit: c.RateLimit,
+		Flush: func(context.Context) error { t.CloseIdleConnections(); return nil },
+		Reset: func(context.Context) error { return resetCookies(c.CookieStorage) },
+	})
+	return newSession(c, e, t, e.Close)
+}
+
+// newSession is a session over a service. shutDown ends the service, and returns once its tasks have ended.
+func newSession(c Configuration, svc control.Service, chain chain, shutDown func() error) *Session {
+	s := &Session{config: c, policy: c.policy(), svc: svc, chain: chain}
+	s.handles = handles{svc: svc, held: make(map[task.ID]holding)}
+	s.shutDown = shutDown
+	if c.OnRedirect != nil || c.OnResponse != nil {
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		d := &decider{s: s, asked: make(map[task.ID]context.CancelFunc)}
+		go func() {
+			defer close(done)
+			d.listen(ctx)
+		}()
+		s.shutDown = func() error {
+			err := shutDown()
+			stop()
+			<-done
+			return err
+		}
+	}
+	return s
+}
+
+// Shared is the one session of the process, for code that needs no session of its own. It is made of Default at its
+// first use. To invalidate or close it does nothing. Where New would refuse Default, for a proxy of the environment that
+// is none, its tasks fail with that error.
+func Shared() *Session { return shared() }
+
+var shared = sync.OnceValue(func() *Session {
+	c := Default()
+	var s *Session
+	if t, err := c.transport(); err != nil {
+		s = open(c, refusing{err})
+	} else {
+		s = open(c, t)
+	}
+	s.shared = true
+	return s
+})
+
+// refusing is the chain of a session that cannot send anything.
+type refusing struct{ err error }
+
+func (r refusing) RoundTrip(*http.Request) (*http.Response, error) { return nil, r.err }
+func (r refusing) CloseIdleConnections()                           {}
+
+// Configuration is a copy of the session's configuration.
+func (s *Session) Configuration() Configuration { return s.config.clone() }
+
+// DataTask makes a task whose response's body is held in memory: see Task.Body. It has started when DataTask returns,
+// unless the request says otherwise.
+func (s *Session) DataTask(ctx context.Context, r Request) (*Task, error) {
+	return s.newTask(ctx, task.Data, r, "")
+}
+
+// DownloadTask makes a task whose response's body becomes a file. destination is the file's path, relative to the
+// working directory of now, or a folder, where it ends in a separator or is one: then the name comes from the response,
+// else the URL, and is made safe. Empty: a temporary file, which is the caller's to remove. The folder must exist.
+//
+// What arrives is written to a part file beside the destination, NAME.KEY.part, which takes the final name once it is
+// complete, of one version, verified, and on the disk. Where a part of the same URL and destination is there from
+// before, also from another process, the download goes on from it, if the server vouches that the content is the same;
+// else it starts over. Two tasks on one part file at a time are an error of the second (ErrCannotOpenFile).
+func (s *Session) DownloadTask(ctx context.Context, r Request, destination string) (*Task, error) {
+	return s.newTask(ctx, task.Download, r, destination)
+}
+
+// UploadTask makes a task that sends the request's body, and reports on it by UploadProgress. The response's body is
+// held in memory, as a data task's.
+func (s *Session) UploadTask(ctx context.Context, r Request) (*Task, error) {
+	return s.newTask(ctx, task.Upload, r, "")
+}
+
+// DownloadTaskWithResumeData makes a download that goes on from what Task.CancelForResumeData or Task.ResumeData
+// returned, to the same destination. Where the part file is gone, or is not as the data says, the task fails with
+// ErrResumeDataUnusable, in place of starting over. Header fields of the first request, but for the session's additional
+// ones, its digests and its Conflict are not in the data: tasks that need them are made by DownloadTask, which goes on
+// from the same part file.
+func (s *Session) DownloadTaskWithResumeData(ctx context.Context, data []byte) (*Task, error) {
+	const op = "create download task"
+	d, err := task.ParseResumeData(data)
+	if err != nil {
+		return nil, publicError(op, err)
+	}
+	spec, _, err := s.newSpec(task.Download, Get(d.URL))
+	if err != nil {
+		return nil, err
+	}
+	spec.Download = &task.DownloadSpec{Destination: d.Destination, Path: d.Path, Folder: d.Folder, Resume: d}
+	id, err := s.svc.Create(ctx, spec, nil)
+	if err != nil {
+		return nil, publicError(op, err)
+	}
+	return s.handles.handle(s, id), nil
+}
+
+func (s *Session) newTask(ctx context.Context, kind task.Kind, r Request, destination string) (*Task, error) {
+	id, err := s.create(ctx, kind, r, destination)
+	if err != nil {
+		return nil, err
+	}
+	return s.handles.handle(s, id), nil
+}
+
+func (s *Session) create(ctx context.Context, kind task.Kind, r Request, destination string) (task.ID, error) {
+	var file *task.DownloadSpec
+	if kind == task.Download {
+		var err error
+		if file, err = downloadSpec(r, destination); err != nil {
+			return 0, err
+		}
+	}
+	spec, body, err := s.newSpec(kind, r)
+	if err != nil {
+		return 0, err
+	}
+	spec.Download = file
+	id, err := s.svc.Create(ctx, spec, body)
+	return id, publicError("create "+string(kind)+" task", err)
+}
+
+// Data runs a data task to its end, and returns the body of its response, decoded, and its head. The slice is the
+// caller's. Where the task fails the body is nil, and the response what came of it, mostly nil. The end of ctx cancels
+// the task: the error is then ErrCancelled or, at its deadline, ErrTimedOut, and its cause is ctx's.
+func (s *Session) Data(ctx context.Context, r Request) ([]byte, *Response, error) {
+	return s.runForBody(ctx, task.Data, r)
+}
+
+// Upload runs an upload task to its end, and returns as Data does.
+func (s *Session) Upload(ctx context.Context, r Request) ([]byte, *Response, error) {
+	return s.runForBody(ctx, task.Upload, r)
+}
+
+// Download runs a download task to its end, and returns the head of its response, whose Path is the file; see
+// DownloadTask. The end of ctx cancels the task as Data says, and keeps the part file: the same call again goes on.
+func (s *Session) Download(ctx context.Context, r Request, destination string) (*Response, error) {
+	rec, done, err := s.run(ctx, task.Download, r, destination)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return responseOf(&rec), s.outcome(ctx, &rec)
+}
+
+func (s *Session) runForBody(ctx context.Context, kind task.Kind, r Request) ([]byte, *Response, error) {
+	rec, done, err := s.run(ctx, kind, r, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer done()
+	resp := responseOf(&rec)
+	if err := s.outcome(ctx, &rec); err != nil {
+		return nil, resp, err
+	}
+	body, err := s.body(context.WithoutCancel(ctx), &rec)
+	return body, resp, err
+}
+
+// run makes a task and waits until it has ended, however; ctx cancels it. The record is good until done is called.
+func (s *Session) run(ctx context.Context, kind task.Kind, r Request, destination string) (rec task.Record, done func(), err error) {
+	op := string(kind)
+	switch {
+	case r.Suspended:
+		err = errors.New("Request.Suspended is set, and nobody could resume the task; make it by " + taskMethod[kind])
+	case r.Stream:
+		err = errors.New("Request.Stream is set, and nobody would take its data; make it by " + taskMethod[kind])
+	}
+	if err != nil {
+		return rec, nil, &Error{Op: op, URL: task.Redact(r.URL), Code: ErrUnknown, Err: err}
+	}
+	if ctx.Err() != nil {
+		return rec, nil, contextError(ctx, op, task.Redact(r.URL))
+	}
+	id, err := s.create(ctx, kind, r, destination)
+	if err != nil {
+		return rec, nil, err
+	}
+	s.handles.pin(id)
+	done = func() { s.handles.unpin(id) }
+	// The task is cancelled, and then waited for: its part file is then as it will be, and free.
+	whole := context.WithoutCancel(ctx)
+	stop := context.AfterFunc(ctx, func() { _ = s.svc.Cancel(whole, id) })
+	rec, err = s.wait(whole, id)
+	stop()
+	if err != nil {
+		done()
+	}
+	return rec, done, err
+}
+
+var taskMethod = map[task.Kind]string{task.Data: "DataTask", task.Download: "DownloadTask", task.Upload: "UploadTask"}
+
+// outcome is the error of a task that run has run; a cancellation that ctx caused says so.
+func (s *Session) outcome(ctx context.Context, rec *task.Record) error {
+	if rec.Failure == nil {
+		return nil
+	}
+	if rec.Failure.Code == task.Cancelled && ctx.Err() != nil {
+		return contextError(ctx, string(rec.Spec.Kind), task.Redact(rec.CurrentURL()))
+	}
+	return publicError("", rec.Failure.Err())
+}
+
+// Task is the handle of a task by its number. One that is not, or no longer, known is ErrResourceUnavailable.
+func (s *Session) Task(ctx context.Context, id TaskID) (*Task, error) {
+	if _, err := s.svc.Task(ctx, task.ID(id)); err != nil {
+		return nil, publicError(fmt.Sprintf("look up task %d", id), err)
+	}
+	return s.handles.handle(s, task.ID(id)), nil
+}
+
+// Tasks yields the tasks that have not ended, suspended ones too, and those ended ones that are still kept, in the order
+// of their numbers. An error ends it.
+func (s *Session) Tasks(ctx context.Context) iter.Seq2[*Task, error] {
+	return func(yield func(*Task, error) bool) {
+		for rec, err := range s.svc.Tasks(ctx) {
+			if err != nil {
+				yield(nil, publicError("list tasks", err))
+				return
+			}
+			if !yield(s.handles.handle(s, rec.ID), nil) {
+				return
+			}
+		}
+	}
+}
+
+// Events yields the events of all tasks of the session and its own, as their owner: to ask for the next acknowledges the
+// last, and acknowledged events need not be kept. It begins after the last one that was acknowledged, so that an event at
+// whose turn the loop was left comes again; then comes EventsCompleted, then what happens, with live events. It ends
+// after Invalidated, or with an error. There is one owner at a time: for a second one it fails with ErrSessionInUse.
+// When ctx ends it fails with ErrCancelled or ErrTimedOut.
+func (s *Session) Events(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		const op = "listen to session"
+		for ev, err := range s.svc.Events(ctx, task.EventQuery{Own: true}) {
+			if err != nil {
+				yield(nil, publicError(op, err))
+				return
+			}
+			if e := publicEvent(ev); e != nil && !yield(e, nil) {
+				return
+			}
+			if ev.Sequence == 0 {
+				continue
+			}
+			// The app has dealt with it, also where ctx ended meanwhile.
+			if err := s.svc.Acknowledge(context.WithoutCancel(ctx), ev.Sequence); err != nil {
+				yield(nil, publicError(op, err))
+				return
+			}
+		}
+	}
+}
+
+// FinishTasksAndInvalidate closes the session to new tasks, and returns at once. Its tasks go on to their end; then comes
+// Invalidated, the session's last event. A suspended task keeps it from ending. What makes a task fails with
+// ErrSessionInvalidated from then on. It may be called again.
+func (s *Session) FinishTasksAndInvalidate() {
+	if !s.shared {
+		s.invalidated.Store(true)
+		_ = s.svc.Finish(context.Background()) // in process it cannot fail
+	}
+}
+
+// InvalidateAndCancel does as FinishTasksAndInvalidate, and cancels the tasks.
+func (s *Session) InvalidateAndCancel() {
+	if !s.shared {
+		s.invalidated.Store(true)
+		_ = s.svc.Invalidate(context.Background())
+	}
+}
+
+// Close invalidates the session, cancels its tasks, and waits until they have ended, as have calls of OnRedirect and
+// OnResponse; then it closes the connections. No goroutine of the session is left, but for RoundTripper's requests that
+// are still under way, and loops over events that their caller has not left. It may be called again, from any goroutine
+// but those functions'. What is known of the tasks can still be asked for.
+func (s *Session) Close() error {
+	if s.shared {
+		return nil
+	}
+	s.closing.Do(func() {
+		s.InvalidateAndCancel()
+		s.closeErr = publicError("close session", s.shutDown())
+		s.chain.CloseIdleConnections()
+	})
+	return s.closeErr
+}
+
+// Flush writes what the session remembers to the disk (nothing so far: all is in memory) and drops idle connections. It
+// returns when that is done. Running tasks are not disturbed.
+func (s *Session) Flush(ctx context.Context) error {
+	return publicError("flush session", s.svc.Flush(ctx))
+}
+
+// Reset removes the cookies, then flushes; see Configuration.CookieStorage. It returns when that is done. Running tasks
+// are not disturbed.
+func (s *Session) Reset(ctx context.Context) error {
+	return publicError("reset session", s.svc.Reset(ctx))
+}
