@@ -1,0 +1,44 @@
+# make test is what a newcomer and CI run. It needs Go, and Debian's nginx-light for the tests of test/, which it installs
+# itself when it is root.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := test
+.PHONY: test lint unit e2e fuzz bench vuln needs
+
+PEERS := nginx=nginx-light curl=curl aria2c=aria2 wget2=wget2
+FUZZTIME ?= 1000x
+
+test: needs lint unit e2e fuzz
+
+needs:
+	@.ci/need nginx=nginx-light
+
+# gofmt, vet and staticcheck of each module; the tools are pinned in tools/go.mod.
+lint:
+	@unformatted=$$(gofmt -l .); \
+		[ -z "$$unformatted" ] || { echo "not gofmt'd:"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	cd test && go vet ./...
+	go tool -modfile=tools/go.mod staticcheck ./...
+	cd test && go tool -modfile=../tools/go.mod staticcheck ./...
+
+# The import law (internal/architecture) is one of these tests.
+unit:
+	go test -race ./...
+
+# The real binary against real servers.
+e2e:
+	cd test && go test -race ./...
+
+# A short run of each fuzz function; for a longer one: make fuzz FUZZTIME=10m
+fuzz:
+	@.ci/fuzz $(FUZZTIME)
+
+# Minutes of full load: see docs/benchmarks.md. One scenario: go run ./bench small
+bench:
+	@.ci/need $(PEERS)
+	go run ./bench
+
+# Known vulnerabilities in what we call. It needs the network, which is why make test does not run it.
+vuln:
+	go tool -modfile=tools/go.mod govulncheck ./...

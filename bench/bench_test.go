@@ -1,0 +1,141 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   spread
+	}{
+		{nil, spread{}},
+		{[]float64{3}, spread{3, 3, 3}},
+		{[]float64{9, 1, 2}, spread{2, 1, 9}},
+		{[]float64{4, 1, 2, 3}, spread{2.5, 1, 4}},
+	} {
+		if got := spreadOf(c.values); got != c.want {
+			t.Errorf("%v: got %+v, want %+v", c.values, got, c.want)
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]int64{"1": 1, "16KiB": 16 << 10, "2GiB": 2 << 30, "0": 0, "-1": 0, "2GB": 0, "": 0, "9999999999GiB": 0} {
+		got, err := parseSize(text)
+		if got != want || (err == nil) != (want > 0) {
+			t.Errorf("%q: got %d, %v", text, got, err)
+		}
+	}
+}
+
+func sample() *result {
+	r := &result{Scenario: "large", Work: "one file", Size: 2 << 30, Count: 1, Time: time.Now(), Contenders: []described{{Name: "urlsession"}, {Name: "curl", Command: "curl -o f URL"}}}
+	for i := range 3 {
+		r.Pairs = append(r.Pairs, pair{"curl", usage{Wall: 1 + float64(i), CPU: 1, RSS: 30 << 20}, usage{Wall: 2, CPU: 4, RSS: 10 << 20}})
+	}
+	return r
+}
+
+func TestTableTellsWhichBarsAreMet(t *testing.T) {
+	got := table([]*result{sample()})
+	for _, want := range []string{"1.00 (0.50–1.50)", "0.25 (0.25–0.25)", "**wall ≤ 0.80× missed: 1.00**", "cpu ≤ 0.75× met", "**rss ≤ 24 MiB missed: 30.0**", "`curl -o f URL`"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the table lacks %q:\n%s", want, got)
+		}
+	}
+}
+
+func TestRecordKeepsWhatOtherRunsFound(t *testing.T) {
+	dir := t.TempDir()
+	doc := filepath.Join(dir, "docs", "benchmarks.md")
+	first, second := sample(), sample()
+	second.Scenario = "small"
+	if err := errors.Join(record([]*result{first}, dir, doc), record([]*result{second}, dir, doc)); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(doc)
+	if err != nil || strings.Count(string(text), "| large, 2 GiB |") != 1 || strings.Count(string(text), "| small, 2 GiB |") != 1 {
+		t.Errorf("%v\n%s", err, text)
+	}
+	plot, err := os.Open(filepath.Join(dir, "docs", "benchmarks.svg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plot.Close()
+	for d := xml.NewDecoder(plot); ; {
+		if _, err := d.Token(); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatalf("the plot is no XML: %v", err)
+		}
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "large.json"))
+	var back result
+	if err := errors.Join(err, json.Unmarshal(raw, &back)); err != nil || len(back.Pairs) != 3 {
+		t.Errorf("%v: %s", err, raw)
+	}
+}
+
+func TestBetweenNeedsItsMarks(t *testing.T) {
+	if _, err := between("no marks", "x"); err == nil {
+		t.Error("no error")
+	}
+}
+
+// A child is measured alone: what this process weighs is not counted as the child's.
+func TestMeasure(t *testing.T) {
+	if err := adoptOrphans(); err != nil {
+		t.Skip(err)
+	}
+	ballast := make([]byte, 64<<20)
+	for i := range ballast {
+		ballast[i] = 1
+	}
+	stderr := filepath.Join(t.TempDir(), "stderr")
+	u, err := measure(t.Context(), []string{"sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"}, os.Environ(), stderr)
+	if err != nil || u.RSS == 0 || u.RSS > int64(len(ballast))/2 || u.CPU <= 0 || u.Wall <= 0 || ballast[1] != 1 {
+		t.Errorf("%+v, %v", u, err)
+	}
+	if _, err = measure(t.Context(), []string{"sh", "-c", "echo broken >&2; exit 3"}, os.Environ(), stderr); err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "broken") {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if _, err = measure(ctx, []string{"sleep", "60"}, os.Environ(), stderr); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSameFile(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	for _, size := range []int64{0, 1, 256 << 10, 1<<20 + 1} {
+		if err := errors.Join(randomFile(a, 1, size), randomFile(b, 1, size)); err != nil {
+			t.Fatal(err)
+		}
+		if err := sameFile(a, b); err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		f, err := os.OpenFile(b, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.WriteString("x")
+		f.Close()
+		if sameFile(a, b) == nil || sameFile(b, a) == nil {
+			t.Errorf("%d bytes and one more are the same", size)
+		}
+	}
+}

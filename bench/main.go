@@ -1,0 +1,155 @@
+//go:build linux
+
+// Command bench runs urlsession and its peers side by side on the same machine, server and files, and records the
+// ratios. It prints and records; it judges nothing, and is never a timed test.
+//
+//	go run ./bench                    every scenario, as docs/benchmarks.md shows it
+//	go run ./bench small              one of them (a prefix will do: large-tls)
+//	go run ./bench -size 64MiB -count 500 -pairs 2    a quick run: it records nothing unless -o says where
+//
+// It runs on Linux. It needs nginx, and curl, aria2c and wget2 where they are to be compared; make bench installs them.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	// Children die with the thread that started them (Pdeathsig): all are started from this one, which is the process's.
+	runtime.LockOSThread()
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], childPrefix) {
+		exit(child(os.Args[1], os.Args[2:]))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := bench(ctx, os.Args[1:])
+	stop()
+	exit(err)
+}
+
+func exit(err error) {
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// options of one run; zero values take the scenario's own.
+type options struct {
+	pairs int
+	size  int64
+	count int
+	out   string
+}
+
+func bench(ctx context.Context, args []string) error {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.IntVar(&o.pairs, "pairs", 0, "run each pair `N` times (default: the scenario's)")
+	flags.Func("size", "measure a file of `SIZE`, such as 64MiB (default: the scenario's)", func(s string) (err error) {
+		o.size, err = parseSize(s)
+		return err
+	})
+	flags.IntVar(&o.count, "count", 0, "measure `N` files or tasks (default: the scenario's)")
+	flags.StringVar(&o.out, "o", "", "record into `FOLDER` (default: bench/results and docs, unless a size, count or number of pairs is given)")
+	flags.Usage = func() {
+		fmt.Fprintln(flags.Output(), "usage: go run ./bench [flags] [scenario…]\nscenarios:")
+		for _, s := range scenarios {
+			fmt.Fprintf(flags.Output(), "  %-14s %s\n", s.name, s.work)
+		}
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	chosen, err := choose(flags.Args())
+	if err != nil {
+		return err
+	}
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return err
+	}
+	lab, err := openLab(ctx, root)
+	if err != nil {
+		return err
+	}
+	defer lab.close()
+
+	var results []*result
+	for _, s := range chosen {
+		r, err := lab.run(ctx, s, o)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		results = append(results, r)
+	}
+	fmt.Print("\n", table(results))
+	switch quick := o.pairs != 0 || o.size != 0 || o.count != 0; {
+	case o.out != "":
+		return record(results, o.out, filepath.Join(o.out, "benchmarks.md"))
+	case quick:
+		fmt.Println("a quick run: nothing is recorded (-o FOLDER records it there)")
+		return nil
+	default:
+		return record(results, filepath.Join(root, "bench", "results"), filepath.Join(root, "docs", "benchmarks.md"))
+	}
+}
+
+// choose finds the scenarios that names begin; all where there are none.
+func choose(names []string) ([]scenario, error) {
+	if len(names) == 0 {
+		return scenarios, nil
+	}
+	var chosen []scenario
+	for _, name := range names {
+		before := len(chosen)
+		for _, s := range scenarios {
+			if s.name == name || strings.HasPrefix(s.name, name+"-h") {
+				chosen = append(chosen, s)
+			}
+		}
+		if len(chosen) == before {
+			return nil, fmt.Errorf("no scenario is named %q; -h lists them", name)
+		}
+	}
+	return chosen, nil
+}
+
+func moduleRoot(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the module: %w", err)
+	}
+	mod := strings.TrimSpace(string(out))
+	if filepath.Base(mod) != "go.mod" {
+		return "", errors.New("run this inside the module: it builds ./cmd/urlsession")
+	}
+	return filepath.Dir(mod), nil
+}
+
+// parseSize reads bytes with an optional suffix KiB, MiB or GiB.
+func parseSize(s string) (int64, error) {
+	digits, unit := s, int64(1)
+	for i, suffix := range []string{"KiB", "MiB", "GiB"} {
+		if rest, ok := strings.CutSuffix(s, suffix); ok {
+			digits, unit = rest, 1<<(10*(i+1))
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n <= 0 || n > (1<<62)/unit {
+		return 0, fmt.Errorf("%q is no size: write bytes, or a number with KiB, MiB or GiB", s)
+	}
+	return n * unit, nil
+}

@@ -1,0 +1,170 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/urlsession/urlsession"
+)
+
+// The scenario overhead runs this program three times more: as a server, and as each of the two clients.
+const (
+	childPrefix     = "overhead-"
+	childServer     = childPrefix + "server"
+	childURLSession = childPrefix + "urlsession"
+	childNetHTTP    = childPrefix + "net/http"
+)
+
+const atOnce = 16
+
+func overhead(_ context.Context, l *lab, size int64, count int) (w workload, err error) {
+	server := exec.Command(l.self, childServer, strconv.FormatInt(size, 10))
+	server.Stderr = os.Stderr
+	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	out, err := server.StdoutPipe()
+	if err != nil {
+		return w, err
+	}
+	if err := server.Start(); err != nil {
+		return w, err
+	}
+	w.close = func() {
+		server.Process.Kill()
+		server.Wait()
+	}
+	url, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return w, fmt.Errorf("start the server: %w", err)
+	}
+	client := func(name, child string) contender {
+		return contender{name: name, argv: []string{l.self, child, strings.TrimSpace(url), strconv.Itoa(count), strconv.FormatInt(size, 10)}}
+	}
+	w.ours = client("urlsession", childURLSession)
+	w.peers = []contender{client("net/http", childNetHTTP)}
+	w.check = func() error { return nil } // each client checks each body's length itself
+	return w, nil
+}
+
+// child is what this program does when it was started by overhead.
+func child(name string, args []string) error {
+	if name == childServer && len(args) == 1 {
+		size, err := strconv.Atoi(args[0])
+		if err != nil {
+			return err
+		}
+		return serve(size)
+	}
+	if len(args) != 3 {
+		return fmt.Errorf("%s is started by the scenario overhead alone", name)
+	}
+	url := args[0]
+	count, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	size, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	switch name {
+	case childURLSession:
+		return bySession(url, count, size)
+	case childNetHTTP:
+		return byNetHTTP(url, count, size)
+	}
+	return fmt.Errorf("no child is named %s", name)
+}
+
+// serve answers every request with size bytes, and prints its URL.
+func serve(size int) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("http://%s/\n", l.Addr())
+	body := bytes.Repeat([]byte("x"), size)
+	return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(body) }))
+}
+
+func bySession(url string, count, size int) error {
+	c := urlsession.Ephemeral()
+	c.MaximumConnectionsPerHost = atOnce
+	s, err := urlsession.New(c)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return repeat(count, func(ctx context.Context) error {
+		body, resp, err := s.Data(ctx, urlsession.Get(url))
+		if err != nil {
+			return err
+		}
+		return expect(resp.StatusCode, len(body), size)
+	})
+}
+
+// byNetHTTP is the least that a program with net/http does for the same bytes, with the transport that a session has.
+func byNetHTTP(url string, count, size int) error {
+	client := &http.Client{Transport: &http.Transport{
+		MaxConnsPerHost:     atOnce,
+		MaxIdleConnsPerHost: atOnce,
+		DisableCompression:  true,
+	}}
+	defer client.CloseIdleConnections()
+	return repeat(count, func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return err
+		}
+		return expect(resp.StatusCode, len(body), size)
+	})
+}
+
+func expect(status, got, want int) error {
+	if status != http.StatusOK || got != want {
+		return fmt.Errorf("status %d with %d bytes, want %d with %d", status, got, http.StatusOK, want)
+	}
+	return nil
+}
+
+// repeat does work count times, atOnce at a time, until one fails.
+func repeat(count int, work func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	var begun atomic.Int64
+	var workers sync.WaitGroup
+	for range atOnce {
+		workers.Go(func() {
+			for begun.Add(1) <= int64(count) && ctx.Err() == nil {
+				if err := work(ctx); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	return context.Cause(ctx)
+}

@@ -1,0 +1,185 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// scenario is a kind of work. docs/benchmarks.md tells what each is for.
+type scenario struct {
+	name, work string
+	size       int64 // bytes a file
+	count      int   // files or tasks
+	fixedSize  bool  // -size does not change it
+	pairs      int
+	bars       []bar
+	prepare    func(ctx context.Context, l *lab, size int64, count int) (workload, error)
+}
+
+// bar is what a scenario asks for: a figure of urlsession's is at most limit times the peer's, or, without a peer, at most
+// limit (bytes).
+type bar struct {
+	peer, figure string // figure: "wall", "cpu", "rss"
+	limit        float64
+}
+
+// workload is a scenario made ready: who does it, and how to see that it was done.
+type workload struct {
+	ours  contender
+	peers []contender
+	check func() error // compares what the last contender left with the source
+	close func()       // may be nil
+}
+
+// contender does a workload by one command.
+type contender struct {
+	name    string
+	argv    []string
+	version []string // the command that prints it
+}
+
+var scenarios = []scenario{
+	{name: "large", work: "one file over HTTP/1.1, one connection", size: 2 << 30, count: 1, pairs: 9, prepare: large((*lab).plain),
+		bars: []bar{{"curl", "wall", .80}, {"curl", "cpu", .75}, {"", "rss", 24 << 20}}},
+	{name: "large-tls-h1", work: "one file over TLS and HTTP/1.1", size: 2 << 30, count: 1, pairs: 5, prepare: large((*lab).tls1),
+		bars: []bar{{"curl", "wall", .85}, {"curl", "cpu", .80}}},
+	{name: "large-tls-h2", work: "one file over TLS and HTTP/2", size: 2 << 30, count: 1, pairs: 5, prepare: large((*lab).tls2),
+		bars: []bar{{"curl", "wall", .85}, {"curl", "cpu", .80}}},
+	{name: "small", work: "many small files over HTTP/1.1, 16 at once", size: 16 << 10, count: 10_000, fixedSize: true, pairs: 9, prepare: small,
+		bars: []bar{{"curl", "wall", 1}, {"wget2", "wall", 1}, {"curl", "cpu", 1.3}, {"wget2", "cpu", 1}}},
+	{name: "overhead", work: "data tasks of 1 KiB in one process, 16 at once", size: 1 << 10, count: 100_000, fixedSize: true, pairs: 5, prepare: overhead,
+		bars: []bar{{"net/http", "cpu", 1.25}}},
+	{name: "upload", work: "PUT of one file over HTTP/1.1", size: 2 << 30, count: 1, pairs: 5, prepare: upload,
+		bars: []bar{{"curl", "cpu", .60}, {"curl", "wall", 1.1}}},
+}
+
+// site is one of the servers as the peers see it: its URL, and the flags that each needs for it.
+type site struct {
+	base              string
+	flags, curl, wget []string
+	aria              []string // nil: it does not speak this
+}
+
+func (l *lab) plain() site {
+	return site{base: l.nginx.plain, aria: []string{}}
+}
+
+func (l *lab) tls1() site {
+	return site{
+		base:  l.nginx.tls1,
+		flags: []string{"--cacert", l.nginx.ca},
+		curl:  []string{"--http1.1", "--cacert", l.nginx.ca},
+		wget:  []string{"--no-http2", "--no-ocsp", "--ca-certificate=" + l.nginx.ca},
+		aria:  []string{"--ca-certificate=" + l.nginx.ca},
+	}
+}
+
+func (l *lab) tls2() site {
+	return site{
+		base:  l.nginx.tls2,
+		flags: []string{"--cacert", l.nginx.ca},
+		curl:  []string{"--http2", "--cacert", l.nginx.ca},
+		wget:  []string{"--http2", "--no-ocsp", "--ca-certificate=" + l.nginx.ca},
+	}
+}
+
+// Each peer is asked for the least: no progress, no log, no configuration, no preallocation, no robots.txt.
+func (l *lab) urlsession(command string, args ...string) contender {
+	return contender{"urlsession", append([]string{l.binary, command, "-q"}, args...), []string{l.binary, "version"}}
+}
+
+func curl(args ...string) contender {
+	return contender{"curl", append([]string{"curl", "-q", "-sS", "--fail"}, args...), []string{"curl", "--version"}}
+}
+
+func wget2(args ...string) contender {
+	return contender{"wget2", append([]string{"wget2", "-q", "--no-config", "--no-robots", "--no-hsts", "--no-hpkp"}, args...), []string{"wget2", "--version"}}
+}
+
+func aria2(args ...string) contender {
+	return contender{"aria2c", append([]string{"aria2c", "-q", "--no-conf", "--file-allocation=none", "-x1", "-s1"}, args...), []string{"aria2c", "--version"}}
+}
+
+func join(parts ...[]string) (all []string) {
+	for _, p := range parts {
+		all = append(all, p...)
+	}
+	return all
+}
+
+func large(at func(*lab) site) func(context.Context, *lab, int64, int) (workload, error) {
+	return func(_ context.Context, l *lab, size int64, _ int) (workload, error) {
+		source, out := l.path("www", "large.bin"), l.path("out", "large.bin")
+		if err := randomFile(source, 1, size); err != nil {
+			return workload{}, err
+		}
+		s := at(l)
+		url := s.base + "/large.bin"
+		w := workload{
+			ours: l.urlsession("download", join(s.flags, []string{"-o", out, url})...),
+			peers: []contender{
+				curl(join(s.curl, []string{"-o", out, url})...),
+				wget2(join(s.wget, []string{"-O", out, url})...),
+			},
+			check: func() error { return sameFile(out, source) },
+		}
+		if s.aria != nil {
+			w.peers = append(w.peers, aria2(join(s.aria, []string{"-d", filepath.Dir(out), "-o", "large.bin", url})...))
+		}
+		return w, nil
+	}
+}
+
+func small(_ context.Context, l *lab, size int64, count int) (workload, error) {
+	names := make([]string, count)
+	var urls, config strings.Builder
+	for i := range names {
+		names[i] = fmt.Sprintf("%06d.bin", i)
+		if err := randomFile(l.path("www", names[i]), uint64(i), size); err != nil {
+			return workload{}, err
+		}
+		url := l.nginx.plain + "/" + names[i]
+		fmt.Fprintln(&urls, url)
+		fmt.Fprintf(&config, "url = %q\noutput = %q\n", url, l.path("out", names[i]))
+	}
+	list, curlrc := l.path("urls.txt"), l.path("urls.curlrc")
+	for path, text := range map[string]string{list: urls.String(), curlrc: config.String()} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return workload{}, err
+		}
+	}
+	return workload{
+		ours: l.urlsession("download", "-i", list, "-j", "16", "-o", l.path("out")+"/"),
+		peers: []contender{
+			curl("--parallel", "--parallel-max", "16", "-K", curlrc),
+			wget2("--max-threads=16", "-i", list, "-P", l.path("out")),
+			aria2("-j16", "-i", list, "-d", l.path("out")),
+		},
+		check: func() error {
+			for _, name := range names {
+				if err := sameFile(l.path("out", name), l.path("www", name)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}, nil
+}
+
+func upload(_ context.Context, l *lab, size int64, _ int) (workload, error) {
+	source := l.path("www", "large.bin")
+	if err := randomFile(source, 1, size); err != nil {
+		return workload{}, err
+	}
+	url := l.nginx.put + "/large.bin"
+	return workload{
+		ours:  l.urlsession("upload", source, url),
+		peers: []contender{curl("-T", source, url)},
+		check: func() error { return sameFile(l.path("received", "large.bin"), source) },
+	}, nil
+}
