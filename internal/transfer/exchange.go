@@ -1,0 +1,198 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"golang.org/x/time/rate"
+
+	"github.com/urlsession/urlsession/internal/task"
+	"github.com/urlsession/urlsession/internal/transport"
+)
+
+// run is an attempt under way. Its exchanges follow one another.
+type run struct {
+	*Attempt
+	caller   context.Context // whose end is the caller's doing, as against the idle timer's
+	idle     idleTimer
+	metrics  *transport.Metrics
+	result   Result
+	observed error // what the Observer returned
+}
+
+// begin makes the context that the attempt's requests run under.
+func (r *run) begin(ctx context.Context) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ctx, r.metrics = transport.Trace(ctx, &r.idle)
+	r.idle.begin(r.Spec.Policy.RequestTimeout, cancel)
+	return ctx, func() {
+		r.idle.stop()
+		cancel()
+	}
+}
+
+// newRequest is the task's request, without body.
+func (r *run) newRequest(ctx context.Context) (*http.Request, error) {
+	spec := &r.Spec.Request
+	req, err := http.NewRequestWithContext(ctx, spec.Method, spec.URL, nil)
+	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // e's own text has the URL, with its secrets
+		}
+		return nil, r.fail(task.BadURL, 0, err)
+	}
+	if spec.Header != nil {
+		req.Header = spec.Header.Clone()
+		if host := req.Header.Get("Host"); host != "" {
+			req.Host = host
+			req.Header.Del("Host")
+		}
+	}
+	return req, nil
+}
+
+// send sends a request, follows redirects, and returns the final response's head.
+func (r *run) send(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
+	r.idle.wait(toConnect)
+	defer r.idle.Moved() // also where the request never left the queue
+	resp, err := transport.Follow(rt, req, transport.Redirects{
+		ForbidDowngrade: r.Spec.Policy.ForbidDowngrade,
+		Ask:             r.redirect,
+	})
+	if err != nil {
+		return nil, r.wireError(err)
+	}
+	r.idle.wait(toReceive)
+	return resp, nil
+}
+
+func (r *run) redirect(ctx context.Context, status int, from, to *http.Request) (*http.Request, error) {
+	r.idle.hold()
+	defer r.idle.release()
+	next, err := r.Observer.Redirect(ctx, status, from, to)
+	if err != nil {
+		r.observed = err
+	}
+	return next, err
+}
+
+// tell gives the final head to the Observer and fails where the task wants an HTTP error to be one.
+func (r *run) tell(ctx context.Context, resp *http.Response) error {
+	r.result.Response = responseOf(resp)
+	r.idle.hold()
+	defer r.idle.release()
+	if err := r.Observer.Response(ctx, r.result.Response); err != nil {
+		return err
+	}
+	if resp.StatusCode >= 400 && r.Spec.Policy.FailOnHTTPError {
+		return r.fail(task.BadServerResponse, resp.StatusCode, errors.New("the server answered "+statusText(resp)))
+	}
+	return nil
+}
+
+func responseOf(resp *http.Response) *task.Response {
+	out := &task.Response{
+		Status: resp.StatusCode, Proto: resp.Proto, Header: resp.Header, ContentLength: resp.ContentLength,
+		Coding: coding(resp.Header),
+	}
+	if resp.Request != nil {
+		out.URL = resp.Request.URL.String()
+	}
+	return out
+}
+
+// coding is what Content-Encoding says; empty: the body is not coded.
+func coding(h http.Header) string {
+	values := h["Content-Encoding"]
+	if len(values) == 0 {
+		return ""
+	}
+	if coding := strings.Join(values, ", "); !strings.EqualFold(coding, "identity") {
+		return coding
+	}
+	return ""
+}
+
+// statusText is "404 Not Found", with a reason of bounded length and without control characters.
+func statusText(resp *http.Response) string {
+	text := strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return -1
+		}
+		return c
+	}, resp.Status)
+	return text[:min(len(text), 100)]
+}
+
+// contentLength is how many bytes resp's body will have; -1: unknown. A HEAD's says what a GET's would.
+func contentLength(resp *http.Response) int64 {
+	if resp.Request != nil && resp.Request.Method == http.MethodHead {
+		return 0
+	}
+	return resp.ContentLength
+}
+
+// read reads from a response's body, at the pace that the limit allows. Its error is io.EOF or of the wire.
+func (r *run) read(ctx context.Context, body io.Reader, p []byte) (int, error) {
+	if r.Limit != nil {
+		p = p[:min(len(p), pace(r.Limit))]
+	}
+	n, err := body.Read(p)
+	if n > 0 {
+		r.idle.touch()
+		if r.Limit != nil {
+			if limited := r.throttle(ctx, n); limited != nil && err == nil {
+				err = limited
+			}
+		}
+	}
+	return n, err
+}
+
+// pace is how many bytes to move at once under the limit: a tenth of a second's, so that they move evenly.
+func pace(limit *rate.Limiter) int {
+	return max(4<<10, int(min(bufferSize, float64(limit.Limit())/10)))
+}
+
+// throttle waits until the limit lets n bytes pass.
+func (r *run) throttle(ctx context.Context, n int) error {
+	r.idle.hold()
+	defer r.idle.release()
+	for burst := max(1, r.Limit.Burst()); n > 0; n -= burst {
+		if err := r.Limit.WaitN(ctx, min(n, burst)); err != nil {
+			if _, ok := ctx.Deadline(); ok {
+				<-ctx.Done() // it fails as soon as it sees that the deadline will be missed
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// wireError makes the attempt's error of one that a request or its body had.
+func (r *run) wireError(err error) error {
+	if r.observed != nil {
+		return r.observed
+	}
+	if r.caller.Err() != nil {
+		return context.Cause(r.caller)
+	}
+	if !r.metrics.Unsent() && r.Spec.Request.Body == nil {
+		r.idle.waitToSend(toRespond)
+	}
+	if expired := r.idle.expired(r.op(), task.Redact(r.Spec.Request.URL)); expired != nil {
+		return expired
+	}
+	return transport.Classify(r.op(), r.Spec.Request.URL, err)
+}
+
+// fail makes an error of the attempt's own.
+func (r *run) fail(code task.Code, status int, err error) *task.Error {
+	return &task.Error{Op: r.op(), URL: task.Redact(r.Spec.Request.URL), Code: code, Status: status, Err: err}
+}
+
+func (r *run) op() string { return string(r.Spec.Kind) }

@@ -1,0 +1,81 @@
+// Package transfer is how one attempt of one task runs: a download into its part file and to its final name, a data
+// task's body into memory, an upload. When a task runs, whether it runs again and who is told is package engine's.
+//
+// An attempt is one call of Run, in the caller's goroutine. It sends one request, and more of them where redirects,
+// a resume that the server does not honour, or ranges shorter than asked for need them.
+package transfer
+
+import (
+	"context"
+	"io"
+	"net/http"
+
+	"golang.org/x/time/rate"
+
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// Attempt is one run of one task.
+type Attempt struct {
+	ID     task.ID
+	Number int        // from 1
+	Spec   *task.Spec // not changed
+
+	// Body opens the request's body from its start, where that is no file; nil: there is none. To open it again, for a
+	// redirect, rewinds it, or is a task.BodyStreamExhausted.
+	Body func() (io.ReadCloser, error)
+
+	// RoundTripper is the chain without redirects and decoding.
+	RoundTripper http.RoundTripper
+	// Limit bounds the bytes received and sent, with the other attempts that have the same; nil: nothing does.
+	Limit    *rate.Limiter
+	Observer Observer
+}
+
+// Observer is told, in order, what happens. Its methods are called by one goroutine at a time, but for Sent, which may
+// be called beside the others. The idle timer stands still while one runs. What they are given is theirs until they
+// return, but for a Response, which is theirs to keep.
+type Observer interface {
+	// Redirect is asked what a redirect is followed with: to, which may be changed, by default. A nil request refuses:
+	// the redirect itself is the response. An error ends the attempt.
+	Redirect(ctx context.Context, status int, from, to *http.Request) (*http.Request, error)
+	// Response is told the final head, before its body is read. It comes again when a download has to start over in the
+	// midst. An error ends the attempt and is what Run returns; what a download holds on disk stays as it is.
+	Response(ctx context.Context, r *task.Response) error
+	// Sent says how many bytes of the request's body have left. It starts over when the body is sent again. expected is
+	// -1 while it is unknown.
+	Sent(total, expected int64)
+	// Received says how many bytes of the body are here, those of a resumed download's earlier attempts included.
+	Received(total, expected int64)
+	// Data hands over a piece of the body (Spec.Stream). The next is read when it returns.
+	Data(ctx context.Context, p []byte) error
+}
+
+// Result is what an attempt brought. What is known is set beside an error too.
+type Result struct {
+	Response     *task.Response
+	Path, Digest string // a download's file, and the digest that it was found to have; empty: none was given
+	Body         []byte // data and upload, unless Spec.Stream
+	Transactions []task.Transaction
+	// ResumeData is of a download that failed or was cancelled and holds bytes that can be gone on from.
+	ResumeData *task.ResumeData
+}
+
+// Run runs one attempt to its end. ctx ends it before; what has arrived of a download is then on disk and recorded when
+// Run returns.
+//
+// An error is a *task.Error, with Unsent set where no byte of the request had left, but for two: the Observer's own is
+// returned as it is, and context.Cause(ctx) where ctx ended the attempt. After either Run may be called again.
+func Run(ctx context.Context, a *Attempt) (Result, error) {
+	r := &run{Attempt: a, caller: ctx}
+	ctx, end := r.begin(ctx)
+	defer end()
+	var err error
+	if a.Spec.Kind == task.Download {
+		err = r.download(ctx)
+	} else {
+		err = r.data(ctx)
+	}
+	r.result.Transactions = r.metrics.Transactions()
+	return r.result, err
+}

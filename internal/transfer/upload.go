@@ -1,0 +1,272 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/urlsession/urlsession/internal/task"
+	"github.com/urlsession/urlsession/internal/transport"
+)
+
+// expectAbove is the size of a request's body, in bytes, from which the server is asked first (RFC 9110 §10.1.1): a
+// refusal then costs no upload.
+const expectAbove = 1 << 20
+
+// A requestBody is the body of a task's request. It can be opened more than once: for redirects that keep it, and
+// where a kept connection turns out to be dead.
+type requestBody struct {
+	run  *run
+	ctx  context.Context // of the attempt: sending runs in a goroutine of the transport's
+	size int64           // -1: unknown
+	file *os.File        // nil: run.Body
+
+	newest atomic.Pointer[sending]
+	failed atomic.Pointer[error] // of reading, as against of sending
+}
+
+// openBody opens the request's body; nil where there is none. It is closed by close.
+func (r *run) openBody(ctx context.Context) (*requestBody, error) {
+	spec := r.Spec.Request.Body
+	b := &requestBody{run: r, ctx: ctx, size: -1}
+	if spec != nil {
+		b.size = spec.Size
+	}
+	switch {
+	case spec != nil && spec.Path != "":
+		file, size, err := openSource(spec.Path, spec.Source)
+		if err != nil {
+			return nil, err
+		}
+		b.file, b.size = file, size
+	case r.Body == nil:
+		return nil, nil
+	}
+	return b, nil
+}
+
+// close closes the file, if any. A transport that still sends, after an early response, gets an error.
+func (b *requestBody) close() {
+	if b == nil {
+		return
+	}
+	b.newest.Store(nil)
+	if b.file != nil {
+		b.file.Close()
+	}
+}
+
+// attach makes b the body of req.
+func (b *requestBody) attach(req *http.Request) error {
+	req.ContentLength = b.size
+	if b.size == 0 {
+		req.Body, req.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
+		return nil
+	}
+	body, err := b.open()
+	if err != nil {
+		return b.readError(err)
+	}
+	req.Body, req.GetBody = body, b.open
+	return nil
+}
+
+// open is Request.GetBody.
+func (b *requestBody) open() (io.ReadCloser, error) {
+	s := &sending{requestBody: b}
+	b.newest.Store(s)
+	b.run.idle.wait(toConnect)
+	switch {
+	case b.file != nil && b.run.Limit == nil:
+		return transport.NewFileBody(b.file, 0, b.size, false, s.moved), nil
+	case b.file != nil:
+		s.ReadCloser = io.NopCloser(io.NewSectionReader(b.file, 0, b.size))
+		return s, nil
+	}
+	from, err := b.run.Body()
+	if err != nil {
+		return nil, err
+	}
+	s.ReadCloser = newStream(b.ctx, from, b.size)
+	return s, nil
+}
+
+// sending is a body on its way out, once.
+type sending struct {
+	*requestBody
+	io.ReadCloser
+	total atomic.Int64
+}
+
+func (s *sending) Read(p []byte) (int, error) {
+	if limit := s.run.Limit; limit != nil {
+		p = p[:min(len(p), pace(limit))]
+	}
+	if s.newest.Load() != s {
+		return 0, os.ErrClosed // a transport that has not noticed that its request was given up
+	}
+	n, err := s.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && s.ctx.Err() == nil {
+		s.failed.Store(&err)
+	}
+	if n > 0 {
+		s.moved(n)
+	}
+	return n, err
+}
+
+// moved counts bytes that were handed to the connection, and slows down where there is a limit.
+func (s *sending) moved(n int) {
+	if s.newest.Load() != s {
+		return
+	}
+	r := s.run
+	total := s.total.Add(int64(n))
+	r.idle.touch()
+	if total == s.size {
+		r.idle.waitToSend(toRespond)
+	} else {
+		r.idle.waitToSend(toSend)
+	}
+	r.Observer.Sent(total, s.size)
+	if r.Limit != nil {
+		r.throttle(s.ctx, n) // its error is the request's end, which the transport sees too
+	}
+}
+
+// exchange sends a request with its body, if any, and returns the final response's head. An early response, before all
+// of the body has left, is a response.
+func (r *run) exchange(rt http.RoundTripper, req *http.Request, body *requestBody) (*http.Response, error) {
+	if body == nil {
+		return r.send(rt, req)
+	}
+	if err := body.attach(req); err != nil {
+		return nil, err
+	}
+	asked := false
+	if (body.size < 0 || body.size > expectAbove) && req.Header.Get("Expect") == "" {
+		req.Header.Set("Expect", "100-continue")
+		asked = true
+	}
+	resp, err := body.send(rt, req)
+	if err != nil || !asked || resp.StatusCode != http.StatusExpectationFailed {
+		return resp, err
+	}
+	// RFC 9110 §10.1.1: a client that gets 417 should send again without the expectation.
+	resp.Body.Close()
+	again := req.Clone(req.Context())
+	again.Header.Del("Expect")
+	if err := body.attach(again); err != nil {
+		return nil, err
+	}
+	return body.send(rt, again)
+}
+
+func (b *requestBody) send(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
+	resp, err := b.run.send(rt, req)
+	if b.run.caller.Err() != nil {
+		return resp, err
+	}
+	if err != nil {
+		if failed := b.failed.Load(); failed != nil {
+			return nil, b.readError(*failed)
+		}
+	}
+	if s := b.newest.Load(); err != nil || s != nil && s.total.Load() == b.size {
+		if changed := b.check(); changed != nil {
+			if resp != nil {
+				b.run.result.Response = responseOf(resp)
+				resp.Body.Close()
+			}
+			return nil, changed
+		}
+	}
+	return resp, err
+}
+
+// readError makes the attempt's error of one that reading the body had.
+func (b *requestBody) readError(err error) error {
+	if e, ok := errors.AsType[*task.Error](err); ok {
+		return e
+	}
+	e := b.run.fail(task.Unknown, 0, err)
+	e.Op = "read request body of " + e.Op
+	return e
+}
+
+// check finds out whether the file still is what it was when the attempt began.
+func (b *requestBody) check() error {
+	spec := b.run.Spec.Request.Body
+	if b.file == nil || spec.Source == nil {
+		return nil
+	}
+	info, err := b.file.Stat()
+	if err != nil {
+		return sourceError(spec.Path, err)
+	}
+	return compare(spec.Path, info, spec.Source)
+}
+
+// openSource opens an upload's file, which must be the one that it was when the task was created.
+func openSource(path string, source *task.Source) (*os.File, int64, error) {
+	info, err := os.Stat(path) // before the open, which would wait for ever on a FIFO
+	if err != nil {
+		return nil, 0, sourceError(path, err)
+	}
+	if err := uploadable(path, info); err != nil {
+		return nil, 0, err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, 0, sourceError(path, err)
+	}
+	if info, err = file.Stat(); err != nil {
+		err = sourceError(path, err)
+	} else if err = uploadable(path, info); err == nil && source != nil {
+		err = compare(path, info, source)
+	}
+	if err != nil {
+		file.Close()
+		return nil, 0, err
+	}
+	return file, info.Size(), nil
+}
+
+func uploadable(path string, info fs.FileInfo) error {
+	switch {
+	case info.IsDir():
+		return &task.Error{Op: "upload", URL: path, Code: task.FileIsDirectory, Err: errors.New("give a file")}
+	case !info.Mode().IsRegular():
+		return &task.Error{Op: "upload", URL: path, Code: task.CannotOpenFile,
+			Err: errors.New("it is no regular file; give it as a stream")}
+	}
+	return nil
+}
+
+// compare finds what of a file is not as its source was.
+func compare(path string, info fs.FileInfo, source *task.Source) error {
+	var what string
+	stat, _ := info.Sys().(*syscall.Stat_t)
+	switch {
+	case stat != nil && (uint64(stat.Dev) != source.Device || stat.Ino != source.Inode):
+		what = "another file has its name now"
+	case info.Size() != source.Size:
+		what = fmt.Sprintf("it has %d bytes now, and had %d", info.Size(), source.Size)
+	case !info.ModTime().Equal(source.ModTime):
+		what = "it was written to"
+	default:
+		return nil
+	}
+	return &task.Error{Op: "upload", URL: path, Code: task.SourceChanged,
+		Err: fmt.Errorf("%s since the task was created; create a new task", what)}
+}
+
+func sourceError(path string, err error) error {
+	return fileError("upload", path, err, task.CannotOpenFile)
+}
