@@ -1,0 +1,76 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// execute runs one command line and returns its exit status.
+func execute(args []string, std stdio) int {
+	root := newCommand(std)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteC()
+	return finish(cmd, std, err)
+}
+
+func newCommand(std stdio) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "urlsession",
+		Short: "Download, upload and fetch over HTTP; go on where it was stopped",
+		Long: `Download, upload and fetch over HTTP; go on where it was stopped.
+
+Defaults for flags stand in $XDG_CONFIG_HOME/urlsession/config.toml, a line a flag: retry = 10
+Exit status: 0 all succeeded, 1 a transfer failed, 2 usage, 130 interrupted.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return usagef("give a command: download, upload, data, version or completion; urlsession --help says more")
+		},
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	root.AddCommand(newDownload(), newUpload(), newData(), newVersion(), newCompletion())
+	root.AddCommand(unbuiltCommands()...)
+	return root
+}
+
+// unbuiltCommands are the commands of the manual that need the daemon, which does not exist yet.
+func unbuiltCommands() []*cobra.Command {
+	var all []*cobra.Command
+	for _, use := range []string{"session", "task", "events", "daemon"} {
+		all = append(all, &cobra.Command{
+			Use:                use,
+			Hidden:             true,
+			DisableFlagParsing: true, // its flags are not built either
+			RunE: func(*cobra.Command, []string) error {
+				return usagef("the command %s is not built yet; download, upload and data work without the daemon", use)
+			},
+		})
+	}
+	return all
+}
+
+func newCompletion() *cobra.Command {
+	shells := []string{"bash", "zsh", "fish"}
+	return &cobra.Command{
+		Use:       "completion " + strings.Join(shells, "|"),
+		Short:     "Print a completion script for a shell",
+		ValidArgs: shells,
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root, out := cmd.Root(), cmd.OutOrStdout()
+			switch args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(out, true)
+			case "zsh":
+				return root.GenZshCompletion(out)
+			default:
+				return root.GenFishCompletion(out, true)
+			}
+		},
+	}
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/urlsession/urlsession"
+)
+
+// sharedFlags are those of every command that transfers.
+type sharedFlags struct {
+	headers     []string
+	user        string
+	proxy       string
+	cacert      string
+	cert, key   string
+	insecure    bool
+	retry       int
+	timeout     value[time.Duration]
+	maxTime     value[time.Duration]
+	limitRate   value[int64]
+	description string
+	priority    value[urlsession.Priority]
+	earliest    value[time.Time]
+	json, quiet bool
+
+	unbuilt unbuiltFlags
+}
+
+// unbuiltFlags are those of the manual that later versions will obey.
+type unbuiltFlags struct {
+	session, state string
+	detach         bool
+	connections    int
+	resumable      string
+}
+
+func (f *sharedFlags) register(cmd *cobra.Command) {
+	f.timeout = value[time.Duration]{kind: "duration", parse: parseSeconds}
+	f.maxTime = value[time.Duration]{kind: "duration", parse: parseSeconds}
+	f.limitRate = value[int64]{kind: "size", parse: parseSize}
+	f.priority = value[urlsession.Priority]{kind: "priority", parse: parsePriority}
+	f.earliest = value[time.Time]{kind: "time", parse: func(s string) (time.Time, error) { return parseMoment(s, time.Now()) }}
+
+	p := cmd.Flags()
+	p.SortFlags = false
+	p.StringArrayVarP(&f.headers, "header", "H", nil, "add a request header, `'K: V'` or @FILE with one a line (@- standard input)")
+	p.StringVar(&f.user, "user", "", "log in as `NAME`; the password is asked for, or taken from "+passwordVariable)
+	p.StringVar(&f.proxy, "proxy", "", "go through the proxy at `URL` (http, https, socks5), or none; default: the environment")
+	p.StringVar(&f.cacert, "cacert", "", "trust the PEM certificates in `FILE` in place of the system's")
+	p.StringVar(&f.cert, "cert", "", "present the client certificate in `FILE` (PEM)")
+	p.StringVar(&f.key, "key", "", "its private key, if it is not in the same `FILE`")
+	p.BoolVar(&f.insecure, "insecure", false, "do not verify the server's certificate: anybody on the way can read and change the transfer")
+	p.IntVar(&f.retry, "retry", 5, "try `N` times more after a failure that may pass")
+	p.Var(&f.timeout, "timeout", "give up when nothing arrives or leaves for so long; 0 is never (default 1m)")
+	p.Var(&f.maxTime, "max-time", "give up a transfer that takes longer in all; 0 is never (default 168h)")
+	p.Var(&f.limitRate, "limit-rate", "at most so many bytes a second over all transfers, such as 10MiB")
+	p.StringVar(&f.description, "description", "", "call the task `TEXT`")
+	p.Var(&f.priority, "priority", "low, default, high, or a number up to 1, among the tasks that wait for a host")
+	p.Var(&f.earliest, "earliest", "do not begin before: 2026-12-24T18:00, 18:00, or 2h for two hours from now")
+	p.BoolVar(&f.json, "json", false, "print one event a line, as JSON, to standard output")
+	p.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress; errors are shown all the same")
+
+	p.StringVar(&f.unbuilt.session, "session", "", "let the daemon run it in session `ID` (not built yet)")
+	p.BoolVar(&f.unbuilt.detach, "detach", false, "do not wait for the daemon to end it (not built yet)")
+	p.StringVar(&f.unbuilt.state, "state", "", "keep the daemon's state in `DIR` (not built yet)")
+	for _, name := range []string{"session", "detach", "state"} {
+		_ = p.MarkHidden(name) // fails for an unknown flag alone
+	}
+	f.unbuilt.connections, f.unbuilt.resumable = 1, "no"
+}
+
+// prepare refuses what must not stand in a command line, what is not built and what contradicts itself, and sets the
+// config file's defaults. It comes before all else.
+func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
+	if err := refuseSecretArguments(cmd.Flags(), args); err != nil {
+		return err
+	}
+	if err := applyConfig(cmd); err != nil {
+		return err
+	}
+	if err := f.unbuilt.check(); err != nil {
+		return err
+	}
+	switch {
+	case f.retry < 0:
+		return usagef("--retry %d: a number of tries is not negative", f.retry)
+	case f.key != "" && f.cert == "":
+		return usagef("--key %s is of no use without --cert FILE", f.key)
+	}
+	return nil
+}
+
+func (f *unbuiltFlags) check() error {
+	switch {
+	case f.session != "":
+		return usagef("--session is not built yet: it needs the daemon; without it the transfer runs in this command")
+	case f.detach:
+		return usagef("--detach is not built yet: it needs the daemon")
+	case f.state != "":
+		return usagef("--state is not built yet: it needs the daemon")
+	case f.connections < 1:
+		return usagef("-x %d: a file takes at least one connection", f.connections)
+	case f.connections > 1:
+		return usagef("-x %d is not built yet: -x 1, one connection a file, works", f.connections)
+	}
+	switch f.resumable {
+	case "no":
+		return nil
+	case "auto", "ietf", "tus":
+		return usagef("--resumable %s is not built yet: --resumable no works", f.resumable)
+	}
+	return usagef("--resumable %q: it is auto, ietf, tus or no", f.resumable)
+}
+
+// login is what --user asks for. The URLs of a command line must then share one origin.
+func (f *sharedFlags) login(header http.Header, urls []string) (*login, error) {
+	if f.user == "" {
+		return nil, nil
+	}
+	if len(header["Authorization"]) > 0 {
+		return nil, usagef("--user and the header Authorization contradict each other: give one of them")
+	}
+	l, err := newLogin(f.user)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range urls {
+		if err := l.authorize(http.Header{}, u); err != nil {
+			return nil, usageError{err}
+		}
+	}
+	return l, nil
+}
+
+// configuration is the session's: ephemeral, since the command keeps nothing but what it was asked to.
+func (f *sharedFlags) configuration(maxPerHost int) (urlsession.Configuration, error) {
+	c := urlsession.Ephemeral()
+	c.AdditionalHeaders = http.Header{"User-Agent": {userAgent()}}
+	c.MaximumConnectionsPerHost = maxPerHost
+	c.Retries = f.retry
+	c.RateLimit = f.limitRate.v
+	c.InsecureSkipVerify = f.insecure
+	if f.timeout.given() {
+		c.TimeoutForRequest = orNone(f.timeout.v)
+	}
+	if f.maxTime.given() {
+		c.TimeoutForResource = orNone(f.maxTime.v)
+	}
+	switch f.proxy {
+	case "": // the environment
+	case "none":
+		c.Proxy = urlsession.NoProxy()
+	default:
+		c.Proxy = urlsession.ProxyURL(f.proxy)
+	}
+	if f.cacert != "" {
+		pem, err := os.ReadFile(f.cacert)
+		if err != nil {
+			return c, usagef("--cacert: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return c, usagef("--cacert %s: it holds no certificate in PEM", f.cacert)
+		}
+	}
+	if f.cert != "" {
+		key := f.key
+		if key == "" {
+			key = f.cert
+		}
+		pair, err := tls.LoadX509KeyPair(f.cert, key)
+		if err != nil {
+			return c, usagef("--cert %s --key %s: %w", f.cert, key, err)
+		}
+		c.ClientCertificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// orNone turns the command's 0, never, into the API's negative duration.
+func orNone(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+// decorate gives a request what the flags say of all of them.
+func (f *sharedFlags) decorate(r *urlsession.Request, h http.Header) {
+	r.Header = h.Clone()
+	r.Description = f.description
+	r.Priority = f.priority.v
+	r.EarliestBegin = f.earliest.v
+	r.FailOnHTTPError = true
+}

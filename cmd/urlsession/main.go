@@ -1,0 +1,21 @@
+// Command urlsession downloads, uploads and fetches over HTTP, and goes on where it was stopped.
+//
+// It is the public API of package urlsession behind flags that users of curl and aria2 know. It does no networking of
+// its own. Its exit status is 0 when all transfers succeeded, 1 when one failed, 2 for a command line that makes no
+// sense, and 130 when it was interrupted.
+package main
+
+import (
+	"io"
+	"os"
+)
+
+// stdio is where a command reads and writes.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func main() {
+	os.Exit(execute(os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+
+	"github.com/urlsession/urlsession"
+)
+
+// job is one transfer that is to be made.
+type job struct {
+	item
+	// start makes its task.
+	start func(context.Context, *urlsession.Session) (*urlsession.Task, error)
+	// output takes the body of a task whose request has Stream; nil: the body goes elsewhere.
+	output *output
+}
+
+// run is one execution of a command: the session, the jobs under way, and what is told of them.
+type run struct {
+	session  *urlsession.Session
+	progress progress
+	events   *eventWriter // nil without --json
+	failFast bool
+	hint     string // what an interrupted user can do
+
+	ctx  context.Context // ends when no further job may begin
+	stop context.CancelCauseFunc
+
+	mu     sync.Mutex
+	failed bool
+}
+
+// open makes the session and begins to show progress; to is where a body is streamed to, or nil. Its end is (*run).all.
+func (f *sharedFlags) open(std stdio, maxPerHost int, to *output) (*run, error) {
+	c, err := f.configuration(maxPerHost)
+	if err != nil {
+		return nil, err
+	}
+	session, err := urlsession.New(c)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	r := &run{session: session, progress: newProgress(std.err, f.quiet || f.json || to.onTerminal())}
+	if f.json {
+		r.events = newEventWriter(std.out)
+	}
+	r.ctx, r.stop = context.WithCancelCause(context.Background())
+	return r, nil
+}
+
+// all runs the jobs, at most parallel at once. A job is asked for only when there is soon room for it, and nothing of it
+// is kept when it has ended, so that their number costs no memory. It returns when every task has ended: nil, errFailed, or
+// errInterrupted after a signal.
+func (r *run) all(jobs iter.Seq2[job, error], parallel int) error {
+	unwatch := r.watchSignals()
+	defer unwatch()
+
+	feed := r.feed(jobs)
+	var running sync.WaitGroup
+	for range parallel {
+		running.Go(func() {
+			for j := range r.until(feed) {
+				r.one(j)
+			}
+		})
+	}
+	running.Wait()
+	err := r.session.Close()
+	r.progress.close()
+	if err != nil {
+		r.fail("", "", err)
+	}
+	switch {
+	case errors.Is(context.Cause(r.ctx), errInterrupted):
+		r.progress.note("urlsession: interrupted" + r.hint)
+		return errInterrupted
+	case r.hasFailed():
+		return errFailed
+	}
+	return nil
+}
+
+// feed hands out the jobs, one ahead of those who take them. It does so in a goroutine of its own: a list may come from a
+// pipe that stays silent, and a signal must not wait for it.
+func (r *run) feed(jobs iter.Seq2[job, error]) <-chan job {
+	feed := make(chan job)
+	go func() {
+		defer close(feed)
+		for j, err := range jobs {
+			if err == nil {
+				select {
+				case feed <- j:
+				case <-r.ctx.Done():
+				}
+			} else if r.ctx.Err() == nil {
+				r.fail("", "", err)
+			}
+			if r.ctx.Err() != nil {
+				return
+			}
+		}
+	}()
+	return feed
+}
+
+// until yields what comes from feed before the run is stopped.
+func (r *run) until(feed <-chan job) iter.Seq[job] {
+	return func(yield func(job) bool) {
+		for {
+			select {
+			case j, ok := <-feed:
+				if !ok || !yield(j) {
+					return
+				}
+			case <-r.ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// one makes one transfer, from its task's creation to its end.
+func (r *run) one(j job) {
+	t, err := j.start(context.Background(), r.session)
+	if err == nil {
+		end := r.progress.begin(label(j.item), t)
+		err = r.follow(t, j)
+		end(err)
+	}
+	if j.output != nil {
+		err = j.output.close(err)
+	}
+	if err != nil {
+		r.fail(j.where, j.url, err)
+	}
+}
+
+// follow waits for a task's end. Its events are listened to only where somebody wants them.
+func (r *run) follow(t *urlsession.Task, j job) error {
+	if r.events == nil && j.output == nil {
+		_, err := t.Wait(context.Background())
+		return err
+	}
+	var broken error // why we cancelled the task
+	for ev, err := range t.Events(context.Background()) {
+		if err != nil {
+			return err
+		}
+		if done, ok := ev.(urlsession.Completed); ok && broken == nil {
+			broken = done.Err
+		}
+		if err := r.hand(ev, j.output); err != nil && broken == nil {
+			broken = err
+			_ = t.Cancel(context.Background()) // fails for a task alone that has ended, which is as well
+		}
+	}
+	return broken
+}
+
+// hand passes an event on to those who want it.
+func (r *run) hand(ev urlsession.Event, to *output) error {
+	if r.events != nil {
+		if err := r.events.write(ev); err != nil {
+			return &urlsession.Error{Op: "write events", Code: urlsession.ErrCannotWriteFile, Err: err}
+		}
+	}
+	if to != nil {
+		return to.event(ev)
+	}
+	return nil
+}
+
+// fail reports one failure, in one line. After the run was stopped, that a task was cancelled is no news.
+func (r *run) fail(where, url string, err error) {
+	stopped := r.ctx.Err() != nil
+	if stopped && (errors.Is(err, urlsession.ErrCancelled) || errors.Is(err, urlsession.ErrSessionInvalidated)) {
+		return
+	}
+	r.mu.Lock()
+	r.failed = true
+	r.mu.Unlock()
+	r.progress.note(failureLine(where, url, err))
+	if r.failFast && !stopped {
+		r.stop(errFailed)
+		r.session.InvalidateAndCancel()
+	}
+}
+
+func (r *run) hasFailed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
+}
+
+// label is what progress calls an item: its file's name, or its URL.
+func label(it item) string {
+	if it.name != "" {
+		return oneLine(it.name)
+	}
+	return oneLine(redact(it.url))
+}
+
+// single is a sequence of one job.
+func single(j job) iter.Seq2[job, error] {
+	return func(yield func(job, error) bool) { yield(j, nil) }
+}

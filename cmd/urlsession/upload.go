@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/urlsession/urlsession"
+)
+
+// uploadFlags are those of upload beside the shared ones.
+type uploadFlags struct {
+	sharedFlags
+	bodyFlags
+	method string
+}
+
+func newUpload() *cobra.Command {
+	f := new(uploadFlags)
+	cmd := &cobra.Command{
+		Use:   "upload [flags] FILE URL | -F name=@file URL | -d text URL",
+		Short: "Upload a file, standard input (-), a form or a text",
+		Long: `Upload a file, standard input (-), a form or a text.
+
+A file is sent by PUT, to the URL as it is, or under the file's name where the URL ends in a slash; -F and -d are sent by
+POST. The response's body is not shown: urlsession data shows it.`,
+		Example: `  urlsession upload film.mov https://example.com/films/
+  tar cz folder | urlsession upload - https://example.com/folder.tar.gz
+  urlsession upload -F title=Film -F file=@film.mov https://example.com/films`,
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+	}
+	p := cmd.Flags()
+	p.SortFlags = false
+	p.StringVarP(&f.method, "request", "X", "", "send by `METHOD`: PUT, POST or PATCH")
+	f.bodyFlags.register(cmd)
+	f.sharedFlags.register(cmd)
+	p.StringVar(&f.unbuilt.resumable, "resumable", "no", "go on with an upload that was cut: auto, ietf, tus (not built yet), or no")
+	return cmd
+}
+
+func (f *uploadFlags) run(cmd *cobra.Command, args []string) error {
+	if err := f.prepare(cmd, args); err != nil {
+		return err
+	}
+	std := stdio{cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()}
+	request, err := f.request(args, std.in)
+	if err != nil {
+		return err
+	}
+	target := request.URL
+	header, err := readHeaders(f.headers, std.in)
+	if err != nil {
+		return err
+	}
+	user, err := f.login(header, []string{target})
+	if err != nil {
+		return err
+	}
+	if ct := request.Header.Get("Content-Type"); ct != "" && len(header["Content-Type"]) == 0 {
+		header.Set("Content-Type", ct)
+	}
+	f.decorate(&request, header)
+	if err := user.authorize(request.Header, target); err != nil {
+		return usageError{err}
+	}
+	r, err := f.open(std, 6, nil)
+	if err != nil {
+		return err
+	}
+	return r.all(single(job{item: item{url: target}, start: func(ctx context.Context, s *urlsession.Session) (*urlsession.Task, error) {
+		return s.UploadTask(ctx, request)
+	}}), 1)
+}
+
+// request is method, URL, body and the body's Content-Type.
+func (f *uploadFlags) request(args []string, in io.Reader) (urlsession.Request, error) {
+	var none urlsession.Request
+	if f.method != "" && !slices.Contains([]string{http.MethodPut, http.MethodPost, http.MethodPatch}, f.method) {
+		return none, usagef("-X %s: an upload is sent by PUT, POST or PATCH; urlsession data has other methods", f.method)
+	}
+	if f.given() {
+		if len(args) != 1 {
+			return none, usagef("with -F or -d an upload takes one URL and no FILE")
+		}
+		body, contentType, err := f.body(in)
+		if err != nil {
+			return none, err
+		}
+		request := urlsession.Post(args[0], body)
+		if contentType != "" {
+			request.Header = http.Header{"Content-Type": {contentType}}
+		}
+		return f.by(request), nil
+	}
+	if len(args) != 2 {
+		return none, usagef("an upload takes FILE and URL, or one URL with -F or -d")
+	}
+	file, target := args[0], args[1]
+	if file == "-" {
+		if slices.Contains(f.headers, "@-") {
+			return none, usagef("the upload of - and -H @- would both read standard input")
+		}
+		return f.by(urlsession.Put(target, urlsession.Stream(in, -1, nil))), nil
+	}
+	body, err := fileBody(file)
+	if err != nil {
+		return none, err
+	}
+	request := f.by(urlsession.Put(target, body))
+	if request.Method == http.MethodPut {
+		request.URL = withName(target, file)
+	}
+	return request, nil
+}
+
+// by is the request, sent by the method of -X.
+func (f *uploadFlags) by(r urlsession.Request) urlsession.Request {
+	if f.method != "" {
+		r.Method = f.method
+	}
+	return r
+}
+
+// withName is the URL with the file's name added where its path ends in a slash, as curl -T does.
+func withName(target, file string) string {
+	u, err := url.Parse(target)
+	if err != nil || u.Host == "" || u.Opaque != "" || !strings.HasSuffix(u.Path, "/") {
+		return target
+	}
+	return u.JoinPath(url.PathEscape(filepath.Base(file))).String()
+}

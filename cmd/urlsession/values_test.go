@@ -1,0 +1,89 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/urlsession/urlsession"
+)
+
+func TestParseSeconds(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"90": 90 * time.Second, "1.5": 1500 * time.Millisecond, "0": 0, "2m": 2 * time.Minute, "1h30m": 90 * time.Minute,
+	} {
+		if got, err := parseSeconds(text); err != nil || got != want {
+			t.Errorf("parseSeconds(%q) = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "soon", "-1", "-1s", "1 h", "1e300", "NaN", "Inf", "99999999999"} {
+		if got, err := parseSeconds(text); err == nil {
+			t.Errorf("parseSeconds(%q) = %v, want an error", text, got)
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]int64{
+		"1": 1, "500000": 500000, "64k": 64 << 10, "10M": 10 << 20, "10MiB": 10 << 20, "10MB": 10e6, "1.5GiB": 3 << 29, "2 KiB": 2048,
+	} {
+		if got, err := parseSize(text); err != nil || got != want {
+			t.Errorf("parseSize(%q) = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "0.1", "M", "10X", "1e30", "NaN", "10MiBs", "inf"} {
+		if got, err := parseSize(text); err == nil {
+			t.Errorf("parseSize(%q) = %v, want an error", text, got)
+		}
+	}
+}
+
+func TestParseMoment(t *testing.T) {
+	zone := time.FixedZone("X", 2*60*60)
+	now := time.Date(2026, 5, 6, 17, 30, 0, 0, zone)
+	for text, want := range map[string]time.Time{
+		"2026-12-24T18:00:00Z": time.Date(2026, 12, 24, 18, 0, 0, 0, time.UTC),
+		"2026-12-24T18:00":     time.Date(2026, 12, 24, 18, 0, 0, 0, zone),
+		"2026-12-24 18:00:05":  time.Date(2026, 12, 24, 18, 0, 5, 0, zone),
+		"18:00":                time.Date(2026, 5, 6, 18, 0, 0, 0, zone),
+		"17:30":                time.Date(2026, 5, 7, 17, 30, 0, 0, zone),
+		"08:15":                time.Date(2026, 5, 7, 8, 15, 0, 0, zone),
+		"2h":                   now.Add(2 * time.Hour),
+	} {
+		if got, err := parseMoment(text, now); err != nil || !got.Equal(want) {
+			t.Errorf("parseMoment(%q) = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "someday", "25:00", "-2h", "2026-13-01"} {
+		if got, err := parseMoment(text, now); err == nil {
+			t.Errorf("parseMoment(%q) = %v, want an error", text, got)
+		}
+	}
+}
+
+func TestParsePriority(t *testing.T) {
+	for text, want := range map[string]urlsession.Priority{
+		"low": urlsession.PriorityLow, "default": urlsession.PriorityDefault, "high": urlsession.PriorityHigh, "1": 1, "0.1": .1,
+	} {
+		if got, err := parsePriority(text); err != nil || got != want {
+			t.Errorf("parsePriority(%q) = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "urgent", "0", "-1", "1.1", "NaN"} {
+		if got, err := parsePriority(text); err == nil {
+			t.Errorf("parsePriority(%q) = %v, want an error", text, got)
+		}
+	}
+}
+
+func TestFormat(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 48 << 20: "48.0 MiB", 1000 << 20: "1.0 GiB", 1 << 62: "4.0 EiB"} {
+		if got := formatSize(n); got != want {
+			t.Errorf("formatSize(%d) = %q, want %q", n, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{1234 * time.Microsecond: "1ms", 1600 * time.Millisecond: "2s", 90 * time.Second: "1m30s"} {
+		if got := formatDuration(d); got != want {
+			t.Errorf("formatDuration(%d) = %q, want %q", d, got, want)
+		}
+	}
+}
