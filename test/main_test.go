@@ -1,0 +1,84 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// binary is the command under test, built once and without the race detector: it is what users run.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "urlsession-binary-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		binary = filepath.Join(dir, "urlsession")
+		build := exec.Command("go", "build", "-o", binary, "./cmd/urlsession")
+		build.Dir = ".."
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build the command: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata",
+		Setup:              setup,
+		Condition:          condition,
+		RequireUniqueNames: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"run":      run,
+			"start":    start,
+			"signal":   signalRun,
+			"finish":   finish,
+			"shows":    shows,
+			"peak":     peak,
+			"origin":   origin,
+			"scene":    scene,
+			"requests": requests,
+			"sent":     sent,
+			"asked":    asked,
+			"proxy":    proxy,
+			"proxied":  proxied,
+			"nginx":    nginx,
+			"matches":  matches,
+			"body":     body,
+			"list":     list,
+			"events":   events,
+			"count":    count,
+			"waitfor":  waitfor,
+			"only":     only,
+			"tmpfs":    tmpfs,
+			"certs":    certs,
+		},
+	})
+}
+
+// setup gives each script its own home, without a config file and proxies.
+func setup(env *testscript.Env) error {
+	vars := env.Vars[:0]
+	for _, v := range env.Vars {
+		if name, _, _ := strings.Cut(v, "="); !strings.HasSuffix(strings.ToLower(name), "_proxy") {
+			vars = append(vars, v)
+		}
+	}
+	env.Vars = append(vars,
+		"HOME="+filepath.Join(env.WorkDir, ".home"),
+		"XDG_CONFIG_HOME="+filepath.Join(env.WorkDir, ".config"),
+		"PATH="+filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	env.Values[stateKey{}] = newState()
+	return nil
+}

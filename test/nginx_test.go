@@ -1,0 +1,124 @@
+package test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// condition is what a script may depend on beside testscript's own conditions. With CI=true nothing may be missing, and a
+// script that lacks something fails.
+func condition(name string) (bool, error) {
+	switch name {
+	case "nginx":
+		return nginxProgram() != "" || os.Getenv("CI") == "true", nil
+	case "root":
+		return os.Geteuid() == 0, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
+}
+
+// nginxProgram is where nginx is, or empty.
+func nginxProgram() string {
+	for _, name := range []string{"nginx", "/usr/sbin/nginx"} { // the folder is not in everybody's PATH
+		if program, err := exec.LookPath(name); err == nil {
+			return program
+		}
+	}
+	return ""
+}
+
+// nginx VAR FOLDER starts nginx, which serves the folder and takes PUTs into it, and sets $VAR to its URL. Scripts that
+// need it begin with the condition nginx.
+func nginx(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: nginx VAR FOLDER")
+	}
+	program := nginxProgram()
+	if program == "" {
+		ts.Fatalf("nginx is missing: install it (Debian: nginx-light)")
+	}
+	root, state := ts.MkAbs(args[1]), filepath.Join(ts.Getenv("WORK"), ".nginx")
+	ts.Check(os.MkdirAll(root, 0o777))
+	ts.Check(os.MkdirAll(state, 0o777))
+	// Workers of root run as nobody.
+	for dir := root; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
+		_ = os.Chmod(dir, 0o777)
+	}
+	for attempt := 0; ; attempt++ {
+		address := freeAddress(ts)
+		conf := filepath.Join(state, "nginx.conf")
+		ts.Check(os.WriteFile(conf, fmt.Appendf(nil, nginxConf, state, address, root), 0o666))
+		log := new(output)
+		cmd := exec.Command(program, "-p", state, "-c", conf, "-e", filepath.Join(state, "start.log"))
+		cmd.Stdout, cmd.Stderr = log, log
+		ts.Check(cmd.Start())
+		exited := make(chan error, 1)
+		go func() { exited <- cmd.Wait() }()
+		if listening(address, exited) {
+			ts.Setenv(args[0], "http://"+address)
+			ts.Defer(func() {
+				_ = cmd.Process.Signal(syscall.SIGTERM)
+				<-exited
+			})
+			return
+		}
+		if attempt == 5 { // each time another took the port first
+			ts.Fatalf("nginx does not start: %s", log)
+		}
+	}
+}
+
+const nginxConf = `
+daemon off;
+worker_processes 1;
+pid %[1]s/pid;
+error_log %[1]s/error.log;
+events { worker_connections 128; }
+http {
+	access_log off;
+	default_type application/octet-stream;
+	client_body_temp_path %[1]s/body;
+	proxy_temp_path %[1]s/proxy;
+	fastcgi_temp_path %[1]s/fastcgi;
+	uwsgi_temp_path %[1]s/uwsgi;
+	scgi_temp_path %[1]s/scgi;
+	client_max_body_size 0;
+	server {
+		listen %[2]s;
+		root %[3]s;
+		dav_methods PUT;
+		create_full_put_path on;
+	}
+}
+`
+
+func freeAddress(ts *testscript.TestScript) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// listening waits until a connection is taken, or the program has exited.
+func listening(address string, exited chan error) bool {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if c, err := net.Dial("tcp", address); err == nil {
+			c.Close()
+			return true
+		}
+		select {
+		case err := <-exited:
+			exited <- err
+			return false
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return false
+}
