@@ -141,7 +141,7 @@ func seekBack(r io.Reader) func() (io.Reader, error) {
 	}
 	return func() (io.Reader, error) {
 		_, err := s.Seek(start, io.SeekStart)
-		return r, err
+		return struct{ io.Reader }{r}, err // r itself is closed once, with the stream
 	}
 }
 

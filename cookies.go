@@ -11,7 +11,10 @@ import (
 )
 
 // cookies is net/http's jar, in memory, with a way to empty it.
-type cookies struct{ jar atomic.Pointer[cookiejar.Jar] }
+type cookies struct {
+	jar  atomic.Pointer[cookiejar.Jar]
+	used atomic.Bool // it may hold some: an empty jar is not looked at, which costs more than a task's own work
+}
 
 func newCookies() *cookies {
 	c := new(cookies)
@@ -22,8 +25,17 @@ func newCookies() *cookies {
 // processCookies is what all default sessions share.
 var processCookies = sync.OnceValue(newCookies)
 
-func (c *cookies) SetCookies(u *url.URL, set []*http.Cookie) { c.jar.Load().SetCookies(u, set) }
-func (c *cookies) Cookies(u *url.URL) []*http.Cookie         { return c.jar.Load().Cookies(u) }
+func (c *cookies) SetCookies(u *url.URL, set []*http.Cookie) {
+	c.used.Store(true)
+	c.jar.Load().SetCookies(u, set)
+}
+
+func (c *cookies) Cookies(u *url.URL) []*http.Cookie {
+	if !c.used.Load() {
+		return nil
+	}
+	return c.jar.Load().Cookies(u)
+}
 
 // Reset removes all cookies.
 func (c *cookies) Reset() error {

@@ -112,8 +112,14 @@ var shared = sync.OnceValue(func() *Session {
 // refusing is the chain of a session that cannot send anything.
 type refusing struct{ err error }
 
-func (r refusing) RoundTrip(*http.Request) (*http.Response, error) { return nil, r.err }
-func (r refusing) CloseIdleConnections()                           {}
+func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+	return nil, r.err
+}
+
+func (r refusing) CloseIdleConnections() {}
 
 // Configuration is a copy of the session's configuration.
 func (s *Session) Configuration() Configuration { return s.config.clone() }
@@ -144,20 +150,22 @@ func (s *Session) UploadTask(ctx context.Context, r Request) (*Task, error) {
 
 // DownloadTaskWithResumeData makes a download that goes on from what Task.CancelForResumeData or Task.ResumeData
 // returned, to the same destination. Where the part file is gone, or is not as the data says, the task fails with
-// ErrResumeDataUnusable, in place of starting over. Header fields of the first request, but for the session's additional
-// ones, its digests and its Conflict are not in the data: tasks that need them are made by DownloadTask, which goes on
-// from the same part file.
+// ErrResumeDataUnusable, in place of starting over. Header, Conflict, Digests and DigestFile are those of the first
+// request; all else of it is at its default.
 func (s *Session) DownloadTaskWithResumeData(ctx context.Context, data []byte) (*Task, error) {
 	const op = "create download task"
 	d, err := task.ParseResumeData(data)
 	if err != nil {
 		return nil, publicError(op, err)
 	}
-	spec, _, err := s.newSpec(task.Download, Get(d.URL))
+	r := Get(d.URL)
+	r.Header = d.Header
+	spec, _, err := s.newSpec(task.Download, r)
 	if err != nil {
 		return nil, err
 	}
-	spec.Download = &task.DownloadSpec{Destination: d.Destination, Path: d.Path, Folder: d.Folder, Resume: d}
+	spec.Download = &task.DownloadSpec{Destination: d.Destination, Path: d.Path, Folder: d.Folder, Conflict: d.Conflict,
+		Digests: d.Digests, DigestFile: d.DigestFile, Resume: d}
 	id, err := s.svc.Create(ctx, spec, nil)
 	if err != nil {
 		return nil, publicError(op, err)

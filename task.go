@@ -123,7 +123,7 @@ func (t *Task) CancelForResumeData(ctx context.Context) ([]byte, error) {
 }
 
 // ResumeData is what a download that failed or was cancelled left to go on from; see CancelForResumeData. It is JSON,
-// which names the part file and holds the URL as it is, with any secret in it.
+// which names the part file and holds the URL and the header as they are, with any secret in them.
 func (t *Task) ResumeData(ctx context.Context) ([]byte, error) {
 	rec, err := t.s.svc.Task(ctx, t.id)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"path/filepath"
 )
@@ -12,13 +13,18 @@ import (
 const ResumeDataVersion = 1
 
 // ResumeData is what a cancelled download leaves to be gone on from: self-contained, but for the part file that it
-// names. Only a GET leaves it. It holds the URL as it is, secrets too: it is its user's to keep.
+// names. Only a GET leaves it. It holds the URL and the header as they are, secrets too: it is its user's to keep.
 type ResumeData struct {
-	Version      int        `json:"version"`
-	URL          string     `json:"url"`
-	Destination  string     `json:"destination"` // as given
-	Path         string     `json:"path"`        // made absolute
-	Folder       bool       `json:"folder,omitempty"`
+	Version     int         `json:"version"`
+	URL         string      `json:"url"`
+	Header      http.Header `json:"header,omitempty"`
+	Destination string      `json:"destination"` // this and the next five as in DownloadSpec
+	Path        string      `json:"path"`
+	Folder      bool        `json:"folder,omitempty"`
+	Conflict    Conflict    `json:"conflict,omitempty"`
+	Digests     []string    `json:"digests,omitempty"`
+	DigestFile  string      `json:"digestFile,omitempty"`
+
 	Part         string     `json:"part"` // the part file, absolute
 	ETag         string     `json:"etag,omitempty"`
 	LastModified string     `json:"lastModified,omitempty"`
@@ -41,8 +47,13 @@ func ParseResumeData(data []byte) (*ResumeData, error) {
 	if u, err := url.Parse(d.URL); err != nil || u.Host == "" {
 		return nil, unusable(errors.New("it names no URL"))
 	}
-	if !filepath.IsAbs(d.Part) || d.Path != "" && !filepath.IsAbs(d.Path) {
+	if !filepath.IsAbs(d.Part) || d.Path != "" && !filepath.IsAbs(d.Path) || d.DigestFile != "" && !filepath.IsAbs(d.DigestFile) {
 		return nil, unusable(errors.New("its file paths are not absolute"))
+	}
+	switch d.Conflict {
+	case ConflictFail, ConflictReplace, ConflictRename:
+	default:
+		return nil, unusable(fmt.Errorf("unknown conflict policy %q", d.Conflict))
 	}
 	if d.Total < -1 {
 		return nil, unusable(fmt.Errorf("total of %d bytes", d.Total))
@@ -61,7 +72,7 @@ func ParseResumeData(data []byte) (*ResumeData, error) {
 func (d *ResumeData) Encode() []byte {
 	b, err := json.Marshal(d)
 	if err != nil {
-		panic(err) // strings and integers: it cannot fail
+		panic(err) // strings and integers alone: it cannot fail
 	}
 	return b
 }

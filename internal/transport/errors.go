@@ -34,10 +34,14 @@ func Classify(op, rawURL string, err error) *task.Error {
 	return &task.Error{Op: op, URL: task.Redact(rawURL), Code: code, Err: err, Unsent: dialed(err) || refused(err)}
 }
 
-// cause is err without the *url.Errors around it. Of why a URL does not parse, what is quoted from it is left out: where
+// cause is err without the *url.Errors around it, and without net/http's name of where it met it. Of why a URL does not parse, what is quoted from it is left out: where
 // a password holds a slash, it is taken for a port and quoted as such.
 func cause(err error) error {
 	for {
+		if inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "readLoopPeekFailLocked: ") {
+			err = inner
+			continue
+		}
 		e, ok := errors.AsType[*url.Error](err)
 		if !ok || e.Err == nil {
 			return err

@@ -14,7 +14,7 @@ import (
 type TLS struct {
 	MinVersion   uint16            // 0: tls.VersionTLS12
 	Roots        *x509.CertPool    // nil: the system's
-	Certificates []tls.Certificate // ours, for servers that ask; the first that fits is sent
+	Certificates []tls.Certificate // ours, for servers that ask; the first that fits is sent, or where none does the first
 	Insecure     bool              // any certificate of any host is taken
 }
 
@@ -37,6 +37,9 @@ func (t TLS) config() *tls.Config {
 				chosen = &t.Certificates[i]
 				break
 			}
+		}
+		if len(chosen.Certificate) == 0 && len(t.Certificates) > 0 {
+			chosen = &t.Certificates[0] // the server's refusal says more than that it got none
 		}
 		if m := metricsOf(info.Context()); m != nil {
 			m.certificateRequested(len(chosen.Certificate) > 0)
