@@ -58,12 +58,12 @@ func TestCheckpointAfterTheInterval(t *testing.T) {
 		}
 
 		write(t, f, 19, 20)
-		time.Sleep(CheckpointInterval - 1)
+		time.Sleep(CheckpointInterval - time.Nanosecond)
 		synctest.Wait()
 		if held := f.Held().Prefix(); held != 19 {
 			t.Errorf("too early: %d held", held)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if held := f.Held().Prefix(); held != 20 {
 			t.Errorf("%d held, want 20", held)

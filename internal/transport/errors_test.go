@@ -265,6 +265,7 @@ func TestClassify(t *testing.T) {
 	if !errors.Is(e, io.ErrUnexpectedEOF) || e.Op != "download" || e.URL != "https://example.com/f?REDACTED" {
 		t.Errorf("%+v", e)
 	}
+	//lint:ignore SA1007 that it does not parse, and how net/url says so, is what is tested
 	_, parse := url.Parse("http://u:secret/@host/")
 	for err, code := range map[error]task.Code{
 		parse:                    task.BadURL,
