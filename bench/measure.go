@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -35,19 +36,35 @@ func adoptOrphans() error {
 // The command is started by a shell that ends at once, and is adopted: the kernel counts into a process's peak memory
 // what its parent had when it was started (exec takes over the peak of the address space it replaces, which a vfork
 // shares with the parent), so that a child of this process would never be seen smaller than this process. The shell
-// forks, and is tiny.
+// forks, and is tiny. Its fork waits until the shell has ended, which could otherwise reap a command that is quicker.
 func measure(ctx context.Context, argv, env []string, stderr string) (usage, error) {
-	shell := exec.Command("/bin/sh", append([]string{"-c", `out=$1; shift; "$@" >/dev/null 2>"$out" & echo $!`, "sh", stderr}, argv...)...)
-	shell.Env = env
-	start := time.Now()
-	out, err := shell.Output()
+	wait, begin, err := os.Pipe()
+	if err != nil {
+		return usage{}, err
+	}
+	defer begin.Close()
+	shell := exec.Command("/bin/sh", append([]string{"-c",
+		`out=$1; shift; { read -r _ <&3; exec "$@" >/dev/null 2>"$out" 3<&-; } & echo $!`, "sh", stderr}, argv...)...)
+	shell.Env, shell.ExtraFiles = env, []*os.File{wait}
+	// Not Output: the fork holds the pipe that it would read to its end.
+	said, err := shell.StdoutPipe()
+	if err == nil {
+		err = shell.Start()
+	}
+	wait.Close()
 	if err != nil {
 		return usage{}, fmt.Errorf("start %s: %w", argv[0], err)
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
-	if err != nil {
-		return usage{}, fmt.Errorf("start %s: the shell said %q", argv[0], out)
+	line, _ := bufio.NewReader(said).ReadString('\n')
+	if err := shell.Wait(); err != nil {
+		return usage{}, fmt.Errorf("start %s: %w", argv[0], err)
 	}
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		return usage{}, fmt.Errorf("start %s: the shell said %q", argv[0], line)
+	}
+	start := time.Now()
+	begin.Close()
 	stop := context.AfterFunc(ctx, func() { syscall.Kill(pid, syscall.SIGKILL) })
 	var status syscall.WaitStatus
 	var took syscall.Rusage

@@ -330,3 +330,23 @@ func TestEndThatTheStoreCannotTakeIsStoredLater(t *testing.T) {
 		}
 	})
 }
+
+// A cancelled task ends with Cancelled also where its answer came at the same moment; but a file that has its final name
+// is told of.
+func TestCancelBesideTheAnswer(t *testing.T) {
+	for path, code := range map[string]task.Code{"": task.Cancelled, "/f": 0} {
+		synctest.Test(t, func(t *testing.T) {
+			e := start(t, func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+				<-ctx.Done()
+				return transfer.Result{Response: &task.Response{Status: 200}, Path: path}, nil
+			})
+			id := create(t, e, get("http://h/"))
+			synctest.Wait()
+			e.Cancel(t.Context(), id)
+			rec := end(t, e, id)
+			if got := task.CodeOf(rec.Failure.Err()); got != code {
+				t.Errorf("with the file %q: code %d, want %d", path, got, code)
+			}
+		})
+	}
+}

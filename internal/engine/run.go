@@ -216,10 +216,10 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 		r.save(task.Metrics{Attempt: r.rec.Attempt, Transactions: res.Transactions})
 	}
 	switch {
+	case r.rec.State == task.Canceling && res.Path == "": // also where the answer came at the same moment
+		r.complete(res, r.cancelError())
 	case err == nil:
 		r.complete(res, nil)
-	case r.rec.State == task.Canceling:
-		r.complete(res, r.cancelError())
 	case r.rec.State == task.Suspended:
 		r.phase = idle
 		r.save()
