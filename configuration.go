@@ -30,7 +30,7 @@ type Configuration struct {
 
 	// AdditionalHeaders are added to every request that has no such header of its own; names are compared
 	// case-insensitively. Authorization, Proxy-Authorization and Cookie among them do not follow a redirect to another
-	// origin.
+	// origin. A User-Agent belongs here: without one, requests say that of net/http.
 	AdditionalHeaders http.Header
 
 	// TimeoutForRequest is the idle timer of a task: how long no byte may arrive or leave, once its connection is being
@@ -90,8 +90,9 @@ type Configuration struct {
 	// redirect is followed, without the request's Authorization, Proxy-Authorization and Cookie.
 	ForbidDowngrade bool
 
-	// OnRedirect decides each redirect that a task would follow; nil: all are followed, 20 at most. It returns how to go
-	// on: &NewRequest{} as the redirect says, or changed; nil refuses, and then the redirect is the task's response.
+	// OnRedirect decides each redirect that a task would follow; nil: all are followed. Either way 20 are the most. It
+	// returns how to go on: &r.Request, changed or not, or &NewRequest{}, which is the same unchanged; nil refuses, and
+	// then the redirect is the task's response.
 	//
 	// It is called in a goroutine of its own, at the same time for several tasks. The task waits for it, without its
 	// idle timer. ctx ends when the answer is no longer wanted: the task has ended, or its session. It must not call

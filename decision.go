@@ -1,8 +1,11 @@
 package urlsession
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"net/url"
+	"slices"
 	"sync"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -14,17 +17,20 @@ type Redirect struct {
 	StatusCode int
 	// From is the URL that answered, without userinfo and with its query replaced.
 	From string
-	// Request is what would be sent, by the rules that browsers follow too: 303 turns all but HEAD into GET, 301 and 302
-	// turn POST into GET, and the body goes with it; 307 and 308 keep both. The request's Authorization,
+	// Request is what would be sent, by the rules that browsers follow too: 303 turns all but HEAD into a GET without a
+	// body, and 301 and 302 so turn POST; else method and body are kept. The request's Authorization,
 	// Proxy-Authorization and Cookie are gone where From is another origin. It is the function's own to change.
 	Request NewRequest
 }
 
-// NewRequest is the request that follows a redirect.
+// NewRequest is the request that follows a redirect. What is left at its zero value is as Redirect.Request proposes it.
 type NewRequest struct {
+	// Method turned into GET or HEAD leaves the body out.
 	Method string
-	// URL is as it is: it may hold a secret.
-	URL    string
+	// URL is absolute, http or https, and as it is: it may hold a secret.
+	URL string
+	// Header is the whole header; cookies of Configuration.CookieStorage are added later. Where URL was changed to another
+	// origin, Authorization, Proxy-Authorization and Cookie are sent there only if they were changed too.
 	Header http.Header
 }
 
@@ -101,9 +107,27 @@ func (d *decider) redirect(ctx context.Context, id task.ID, e task.Redirected) t
 	if next == nil {
 		return task.Decision{}
 	}
-	return task.Decision{Request: &task.Request{
-		Method: next.Method, URL: next.URL, Header: next.Header.Clone(), Body: proposed.Body,
-	}}
+	return task.Decision{Request: next.over(proposed)}
+}
+
+// over is the request that was decided on, in place of the one that was proposed.
+func (n *NewRequest) over(proposed *task.Request) *task.Request {
+	r := &task.Request{
+		Method: cmp.Or(n.Method, proposed.Method), URL: cmp.Or(n.URL, proposed.URL), Header: n.Header.Clone(), Body: proposed.Body,
+	}
+	if n.Header == nil {
+		r.Header = proposed.Header.Clone()
+	}
+	from, fromErr := url.Parse(proposed.URL)
+	to, toErr := url.Parse(r.URL)
+	if fromErr != nil || toErr != nil || !sameOrigin(from, to) {
+		for _, name := range secretHeaders {
+			if slices.Equal(r.Header[name], proposed.Header[name]) {
+				delete(r.Header, name)
+			}
+		}
+	}
+	return r
 }
 
 func (d *decider) response(ctx context.Context, id task.ID, e task.ResponseReceived) task.Decision {

@@ -2,12 +2,15 @@ package urlsession
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/urlsessiontest"
 )
 
@@ -55,6 +58,11 @@ func TestRedirectsAreDecided(t *testing.T) {
 		t.Errorf("changed: %v", h)
 	}
 
+	decide = func(*Redirect) *NewRequest { return &NewRequest{} }
+	if got, _, err := s.Data(t.Context(), r); err != nil || string(got) != "followed" {
+		t.Errorf("as proposed: %q, %v", got, err)
+	}
+
 	decide = func(*Redirect) *NewRequest { return nil }
 	got, resp, err := s.Data(t.Context(), r)
 	if err != nil || resp.StatusCode != 302 || resp.Header.Get("Location") != other.URL+"/f?key=value" {
@@ -63,6 +71,31 @@ func TestRedirectsAreDecided(t *testing.T) {
 	decide = func(r *Redirect) *NewRequest { return &NewRequest{Method: "GET", URL: "ftp://h/"} }
 	if _, _, err = s.Data(t.Context(), r); err == nil {
 		t.Error("a redirect to ftp was followed")
+	}
+}
+
+// Where a decision leads a redirect within one origin to another one, what was for the first is not sent there, but what
+// the decision itself adds.
+func TestDecisionsDoNotLeakCredentials(t *testing.T) {
+	proposed := &task.Request{Method: "GET", URL: "http://a.test/1", Header: http.Header{
+		"Authorization": {"Basic secret"}, "Cookie": {"secret=1"}, "X-Mine": {"1"},
+	}}
+	for _, c := range []struct {
+		next NewRequest
+		want http.Header
+	}{
+		{NewRequest{}, proposed.Header},
+		{NewRequest{URL: "http://a.test:80/2"}, proposed.Header},
+		{NewRequest{URL: "http://b.test/2"}, http.Header{"X-Mine": {"1"}}},
+		{NewRequest{URL: "http://sub.a.test/2", Header: proposed.Header}, http.Header{"X-Mine": {"1"}}},
+		{NewRequest{URL: "http://b.test/2", Header: http.Header{"Authorization": {"fresh"}}}, http.Header{"Authorization": {"fresh"}}},
+	} {
+		if got := c.next.over(proposed); !maps.EqualFunc(got.Header, c.want, slices.Equal) {
+			t.Errorf("%+v sends %v, want %v", c.next, got.Header, c.want)
+		}
+	}
+	if proposed.Header.Get("Cookie") == "" {
+		t.Error("the proposal was changed")
 	}
 }
 

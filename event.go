@@ -87,7 +87,7 @@ type (
 	}
 
 	// DataReceived hands over a piece of the body of a task with Request.Stream, decoded. Data may be used until the next
-	// event is asked for, and the transfer waits until then. Live; "datareceived".
+	// event is asked for; until then the transfer reads one piece ahead, and waits. Live; "datareceived".
 	DataReceived struct {
 		Envelope
 		Data []byte

@@ -3,7 +3,6 @@ package urlsession
 import (
 	"errors"
 
-	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
 )
 
@@ -39,7 +38,7 @@ func (p Proxy) String() string {
 	case proxyNone:
 		return "none"
 	case proxyURL:
-		return task.Redact(p.url)
+		return transport.Proxy{URL: p.url}.String()
 	}
 	return "environment"
 }

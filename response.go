@@ -20,8 +20,9 @@ type Response struct {
 	// ContentLength is the length in bytes of this message's body as it was sent, before decoding; -1: unknown. For a
 	// download that was resumed it is the length of what was left.
 	ContentLength int64
-	// ContentEncoding names the content coding that the file still has: a download saves what was sent. It is empty
-	// where there is none, and for data, which is decoded.
+	// ContentEncoding names the content coding that the file or body still has; empty: none. A download saves what was
+	// sent. Of data gzip, br and zstd are undone, unless the request had an Accept-Encoding of its own or a Range, but not
+	// what a server sends unasked.
 	ContentEncoding string
 
 	// Path is the absolute path of a download's file; empty for other tasks, and for a download that failed.

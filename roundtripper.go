@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
@@ -51,7 +52,7 @@ func (t roundTripper) withAdditional(req *http.Request) *http.Request {
 	foreign := first != req && !sameOrigin(first.URL, req.URL)
 	r := req
 	for name, values := range t.s.config.AdditionalHeaders {
-		if hasField(req.Header, name) || foreign && isSecret(name) {
+		if hasField(req.Header, name) || foreign && slices.Contains(secretHeaders, name) {
 			continue
 		}
 		if r == req {
@@ -67,9 +68,8 @@ func (t roundTripper) withAdditional(req *http.Request) *http.Request {
 
 func sameOrigin(a, b *url.URL) bool { return a != nil && b != nil && transport.SameOrigin(a, b) }
 
-func isSecret(name string) bool {
-	return name == "Authorization" || name == "Proxy-Authorization" || name == "Cookie"
-}
+// secretHeaders are for the origin alone that they were made for.
+var secretHeaders = []string{"Authorization", "Proxy-Authorization", "Cookie"}
 
 // hasField looks a canonical name up, compared case-insensitively.
 func hasField(h http.Header, name string) bool {

@@ -16,8 +16,8 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// Session makes tasks and runs them, with one pool of connections, one storage of cookies and one set of limits. Its
-// methods may be called from any goroutine. It ends by Close, or by InvalidateAndCancel or FinishTasksAndInvalidate; a
+// Session makes tasks and runs them, with one pool of connections, one storage of cookies and one set of limits. It is
+// made by New, or is Shared. Its methods may be called from any goroutine. It ends by Close, or by InvalidateAndCancel or FinishTasksAndInvalidate; a
 // session that is dropped without goes on holding its connections.
 //
 // The ctx of its methods bounds the call, never a task that it made; of Data, Download and Upload it bounds the task.
@@ -195,7 +195,10 @@ func (s *Session) create(ctx context.Context, kind task.Kind, r Request, destina
 	}
 	spec.Download = file
 	id, err := s.svc.Create(ctx, spec, body)
-	return id, publicError("create "+string(kind)+" task", err)
+	if err != nil {
+		return 0, publicError(createOp(kind), err)
+	}
+	return id, nil
 }
 
 // Data runs a data task to its end, and returns the body of its response, decoded, and its head. The slice is the
@@ -213,20 +216,20 @@ func (s *Session) Upload(ctx context.Context, r Request) ([]byte, *Response, err
 // Download runs a download task to its end, and returns the head of its response, whose Path is the file; see
 // DownloadTask. The end of ctx cancels the task as Data says, and keeps the part file: the same call again goes on.
 func (s *Session) Download(ctx context.Context, r Request, destination string) (*Response, error) {
-	rec, done, err := s.run(ctx, task.Download, r, destination)
+	rec, err := s.run(ctx, task.Download, r, destination)
 	if err != nil {
 		return nil, err
 	}
-	defer done()
+	defer s.handles.unpin(rec.ID)
 	return responseOf(&rec), s.outcome(ctx, &rec)
 }
 
 func (s *Session) runForBody(ctx context.Context, kind task.Kind, r Request) ([]byte, *Response, error) {
-	rec, done, err := s.run(ctx, kind, r, "")
+	rec, err := s.run(ctx, kind, r, "")
 	if err != nil {
 		return nil, nil, err
 	}
-	defer done()
+	defer s.handles.unpin(rec.ID)
 	resp := responseOf(&rec)
 	if err := s.outcome(ctx, &rec); err != nil {
 		return nil, resp, err
@@ -235,36 +238,37 @@ func (s *Session) runForBody(ctx context.Context, kind task.Kind, r Request) ([]
 	return body, resp, err
 }
 
-// run makes a task and waits until it has ended, however; ctx cancels it. The record is good until done is called.
-func (s *Session) run(ctx context.Context, kind task.Kind, r Request, destination string) (rec task.Record, done func(), err error) {
-	op := string(kind)
+// run makes a task and waits until it has ended, however; ctx cancels it. Without an error the task is pinned.
+func (s *Session) run(ctx context.Context, kind task.Kind, r Request, destination string) (task.Record, error) {
+	op, why := string(kind), ""
 	switch {
 	case r.Suspended:
-		err = errors.New("Request.Suspended is set, and nobody could resume the task; make it by " + taskMethod[kind])
+		why = "Request.Suspended is set, and nobody could resume the task; make it by " + taskMethod[kind]
 	case r.Stream:
-		err = errors.New("Request.Stream is set, and nobody would take its data; make it by " + taskMethod[kind])
+		why = "Request.Stream is set, and nobody would take its data; make it by " + taskMethod[kind]
 	}
-	if err != nil {
-		return rec, nil, &Error{Op: op, URL: task.Redact(r.URL), Code: ErrUnknown, Err: err}
+	if why != "" {
+		return task.Record{}, &Error{Op: op, URL: redact(r.URL), Code: ErrUnknown, Err: errors.New(why)}
 	}
 	if ctx.Err() != nil {
-		return rec, nil, contextError(ctx, op, task.Redact(r.URL))
+		return task.Record{}, contextError(ctx, op, redact(r.URL))
 	}
 	id, err := s.create(ctx, kind, r, destination)
 	if err != nil {
-		return rec, nil, err
+		return task.Record{}, err
 	}
 	s.handles.pin(id)
-	done = func() { s.handles.unpin(id) }
 	// The task is cancelled, and then waited for: its part file is then as it will be, and free.
-	whole := context.WithoutCancel(ctx)
-	stop := context.AfterFunc(ctx, func() { _ = s.svc.Cancel(whole, id) })
-	rec, err = s.wait(whole, id)
-	stop()
-	if err != nil {
-		done()
+	whole := ctx
+	if ctx.Done() != nil {
+		whole = context.WithoutCancel(ctx)
+		defer context.AfterFunc(ctx, func() { _ = s.svc.Cancel(whole, id) })()
 	}
-	return rec, done, err
+	rec, err := s.wait(whole, id)
+	if err != nil {
+		s.handles.unpin(id)
+	}
+	return rec, err
 }
 
 var taskMethod = map[task.Kind]string{task.Data: "DataTask", task.Download: "DownloadTask", task.Upload: "UploadTask"}

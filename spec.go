@@ -20,16 +20,17 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
+func createOp(kind task.Kind) string { return "create " + string(kind) + " task" }
+
 // newSpec checks a request and makes it the Spec of a task of this kind, with the body that goes beside it. It touches
 // files, never the network.
 func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, error) {
-	op := "create " + string(kind) + " task"
 	refuse := func(field, why string) (task.Spec, io.Reader, error) {
-		return task.Spec{}, nil, &Error{Op: op, URL: task.Redact(r.URL), Code: ErrUnknown, Err: errors.New("Request." + field + " " + why)}
+		return task.Spec{}, nil, &Error{Op: createOp(kind), URL: redact(r.URL), Code: ErrUnknown, Err: errors.New("Request." + field + " " + why)}
 	}
 
 	if code, why := checkURL(r.URL); why != "" {
-		return task.Spec{}, nil, &Error{Op: op, URL: task.Redact(r.URL), Code: code, Err: errors.New(why)}
+		return task.Spec{}, nil, &Error{Op: createOp(kind), URL: redact(r.URL), Code: code, Err: errors.New(why)}
 	}
 	method := r.Method
 	if method == "" {
@@ -87,7 +88,7 @@ func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, erro
 	if r.Body.open != nil {
 		opened, err := r.Body.open()
 		if err != nil {
-			return task.Spec{}, nil, publicError(op, err)
+			return task.Spec{}, nil, publicError(createOp(kind), err)
 		}
 		spec.Request.Body, body = &opened.spec, opened.reader
 	}
@@ -106,6 +107,8 @@ func checkURL(raw string) (Code, string) {
 	switch scheme := strings.ToLower(u.Scheme); {
 	case scheme == "":
 		return ErrBadURL, "it has no scheme; write https:// or http:// before it"
+	case scheme != "http" && scheme != "https" && u.Opaque != "": // "localhost:8080/f"
+		return ErrUnsupportedURL, "only http and https are supported; where it begins with a host, write https:// or http:// before it"
 	case scheme != "http" && scheme != "https":
 		return ErrUnsupportedURL, fmt.Sprintf("the scheme is %q; only http and https are supported", u.Scheme)
 	case u.Hostname() == "":
@@ -118,6 +121,15 @@ func checkURL(raw string) (Code, string) {
 		}
 	}
 	return 0, ""
+}
+
+// redact is task.Redact, also of what has no scheme: there url.Parse takes a user for one, and the password for no secret.
+func redact(raw string) string {
+	if strings.Contains(raw, "://") {
+		return task.Redact(raw)
+	}
+	const scheme = "http://"
+	return strings.TrimPrefix(task.Redact(scheme+raw), scheme)
 }
 
 // badURL says why a URL does not parse. url.Parse's own words quote it, and there may be a password in what they quote.

@@ -63,6 +63,8 @@ func TestURLsThatCannotBeAskedFor(t *testing.T) {
 		{"http://user:" + secret + "@example.com:0/?key=" + secret, ErrBadURL, "65535"},
 		{"http://user:x:" + secret + "@example.com:nope/", ErrBadURL, "port"},
 		{"ftp://user:" + secret + "@example.com/?key=" + secret, ErrUnsupportedURL, "http and https"},
+		{"localhost:8080/f", ErrUnsupportedURL, "http://"},
+		{"user:" + secret + "@example.com/f?key=" + secret, ErrUnsupportedURL, "http://"},
 	} {
 		for _, kind := range []task.Kind{task.Data, task.Download, task.Upload} {
 			_, _, err := s.newSpec(kind, Put(c.url, Bytes(nil)))

@@ -21,6 +21,8 @@ type TaskID uint64
 //
 // A task runs whether its handle is kept or not. What is known of one that has ended is kept for its handle; once that
 // is dropped it may be forgotten.
+//
+// A session makes tasks; the zero value is of no use.
 type Task struct {
 	s  *Session
 	id task.ID
@@ -43,8 +45,7 @@ func (t *Task) Status(ctx context.Context) (Status, error) {
 }
 
 // Events yields the task's durable events from its creation on, then EventsCompleted, then those that come, with live
-// ones among them. It ends after Completed, or with an error, which ends when ctx does with ErrCancelled or
-// ErrTimedOut. It acknowledges nothing, and any number may listen at once; but of a task with Request.Stream each piece
+// ones among them. It ends after Completed, or with an error: ErrCancelled or ErrTimedOut when ctx ends. It acknowledges nothing, and any number may listen at once; but of a task with Request.Stream each piece
 // of data goes to one.
 func (t *Task) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
@@ -154,10 +155,12 @@ func (t *Task) SetPriority(ctx context.Context, p Priority) error {
 
 // wait waits until a task has ended, and returns its record.
 func (s *Session) wait(ctx context.Context, id task.ID) (task.Record, error) {
+	var failed error
 	for _, err := range s.svc.Events(ctx, task.EventQuery{Task: id, After: new(uint64), DurableOnly: true}) {
-		if err != nil {
-			return task.Record{}, publicError("wait for task", err)
-		}
+		failed = err // the last, if any
+	}
+	if failed != nil {
+		return task.Record{}, publicError("wait for task", failed)
 	}
 	rec, err := s.svc.Task(ctx, id)
 	return rec, publicError("wait for task", err)

@@ -14,6 +14,8 @@ var (
 	ErrNotFound = errors.New("no such task")
 	// ErrConflict: the record was written by somebody else since it was loaded, or by a later attempt.
 	ErrConflict = errors.New("the record has changed since it was read")
+	// ErrFull: there was no room for a write. The store works on, and takes writes again when there is room.
+	ErrFull = errors.New("the disk is full; make room on it")
 )
 
 // Store keeps one session. Its methods may be called from any goroutine. A call that has returned nil is as durable as

@@ -3,6 +3,7 @@ package task
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -186,7 +187,11 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	return append(head, detail[1:]...), nil
 }
 
-// UnmarshalJSON reads what MarshalJSON writes. An event name that this program does not know is an error.
+// ErrUnknownEvent is what UnmarshalJSON returns for an event of a name that this program does not know: a later version
+// wrote it.
+var ErrUnknownEvent = errors.New("unknown event")
+
+// UnmarshalJSON reads what MarshalJSON writes. ErrUnknownEvent.
 func (e *Event) UnmarshalJSON(data []byte) error {
 	var h envelope
 	if err := json.Unmarshal(data, &h); err != nil {
@@ -194,7 +199,7 @@ func (e *Event) UnmarshalJSON(data []byte) error {
 	}
 	decode, ok := details[h.Name]
 	if !ok {
-		return fmt.Errorf("unknown event %q", h.Name)
+		return fmt.Errorf("%w %q", ErrUnknownEvent, h.Name)
 	}
 	detail, err := decode(data)
 	if err != nil {

@@ -27,11 +27,14 @@ func Redact(raw string) string {
 
 // RedactURL is Redact of a parsed URL; u is not changed.
 func RedactURL(u *url.URL) string {
-	if u.User == nil && u.RawQuery == "" && u.Fragment == "" {
+	if u.User == nil && u.RawQuery == "" && u.Fragment == "" && u.Opaque == "" {
 		return u.String()
 	}
 	c := *u
 	c.User, c.Fragment, c.RawFragment = nil, "", ""
+	if i := strings.LastIndexByte(c.Opaque, '@'); i >= 0 { // "user:secret@host", written without a scheme
+		c.Scheme, c.Opaque = "", c.Opaque[i+1:]
+	}
 	if c.RawQuery != "" {
 		c.RawQuery = Redacted
 	}

@@ -44,6 +44,10 @@ type Spec struct {
 	Kind    Kind    `json:"kind"`
 	Request Request `json:"request"`
 
+	// Key names this creation: a client that has lost the answer to a create finds by it whether the task was made.
+	// Random, and unique within the session; empty in process.
+	Key string `json:"key,omitempty"`
+
 	Description string            `json:"description,omitempty"`
 	Metadata    map[string]string `json:"metadata,omitempty"`
 
@@ -75,6 +79,8 @@ type Body struct {
 	Path string `json:"path,omitempty"`
 	// Size in bytes; -1: unknown until it was read to its end.
 	Size int64 `json:"size"`
+	// Spooled says that the file at Path is a copy of bytes that came beside the Spec, kept until the task ends.
+	Spooled bool `json:"spooled,omitempty"`
 	// Source is what the file was at creation; nil for bytes.
 	Source *Source `json:"source,omitempty"`
 }
@@ -102,6 +108,18 @@ type DownloadSpec struct {
 	DigestFile string `json:"digestFile,omitempty"`
 	// Resume is set on a task made from resume data.
 	Resume *ResumeData `json:"resume,omitempty"`
+	// KeyURL is the URL that the part file's key is made of where Request.URL has replaced it; empty: Request.URL. It
+	// holds secrets as that does.
+	KeyURL string `json:"keyURL,omitempty"`
+}
+
+// Commit is a part file on the verge of its final name. It is recorded before the rename, so that a task whose process
+// ended between that and its own end finds its file again.
+type Commit struct {
+	Path   string `json:"path"` // the final name
+	Part   string `json:"part"` // the part file
+	File   Source `json:"file"` // what the part file is, and the file at Path once it has the name
+	Digest string `json:"digest,omitempty"`
 }
 
 // Conflict says what happens when a download's final name exists.
@@ -129,6 +147,7 @@ type Policy struct {
 	ResourceTimeout time.Duration `json:"resourceTimeout"` // from start to end, suspended time not counted; 0: none
 
 	WaitsForConnectivity bool `json:"waitsForConnectivity,omitempty"`
+	WaitsForSpace        bool `json:"waitsForSpace,omitempty"` // a full disk pauses the task; false: it fails with CannotWriteFile
 	AllowsExpensive      bool `json:"allowsExpensive"`
 	AllowsConstrained    bool `json:"allowsConstrained"`
 
@@ -189,12 +208,13 @@ const (
 	WaitHostLimit      Reason = "hostLimit"      // connections per host
 	WaitRetry          Reason = "retry"          // until Until, after Error
 	WaitAuthentication Reason = "authentication" // an answer to Ticket
+	WaitSpace          Reason = "space"          // room on the disk of Detail, a folder
 )
 
 // Wait is why a running task does not move.
 type Wait struct {
 	Reason Reason    `json:"reason"`
-	Detail string    `json:"detail,omitempty"` // discretionary: "power" or "network"
+	Detail string    `json:"detail,omitempty"` // discretionary: "power" or "network"; space: the folder
 	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until,omitzero"`
 	Error  *Failure  `json:"error,omitempty"` // retry: what the last attempt ended with
@@ -218,6 +238,12 @@ type Record struct {
 	// Attempt numbers the run that is under way or was the last, from 1; 0 before the first. A store refuses a write
 	// from an earlier attempt (it fences a late writer).
 	Attempt int `json:"attempt,omitempty"`
+	// UnderWay says that the attempt has begun and that its end is not recorded: what of it has left is unknown.
+	UnderWay bool      `json:"underWay,omitempty"`
+	Retries  int       `json:"retries,omitempty"` // of Policy.Retries, used
+	Next     time.Time `json:"next,omitzero"`     // the next attempt does not begin before
+	// Commit is set from before a download's file takes its final name until the task has ended.
+	Commit *Commit `json:"commit,omitempty"`
 
 	URL      string    `json:"url,omitempty"` // the current request's, after redirects; empty: Spec.Request.URL
 	Response *Response `json:"response,omitempty"`
@@ -228,11 +254,21 @@ type Record struct {
 	Path    string   `json:"path,omitempty"`    // a download's file
 	Digest  string   `json:"digest,omitempty"`  // a download's verified digest, "sha-256=HEX"; empty: none was asked
 
-	// ResumeData is what a download that did not succeed leaves to be gone on from; nil where nothing is held.
+	// ResumeData is what a download that did not succeed leaves to be gone on from; nil where nothing is held. In the
+	// background it is kept of each attempt that has ended.
 	ResumeData *ResumeData `json:"resumeData,omitempty"`
 
 	// Version counts the writes of this record, for the store's compare-and-swap.
 	Version uint64 `json:"version"`
+}
+
+// Deadline is when Policy.ResourceTimeout ends the task; zero: never, or the task is suspended.
+func (r *Record) Deadline() time.Time {
+	limit := r.Spec.Policy.ResourceTimeout
+	if limit <= 0 || r.Since.IsZero() {
+		return time.Time{}
+	}
+	return r.Since.Add(limit - r.Active)
 }
 
 // CurrentURL is where the task's request goes now, after redirects.

@@ -139,6 +139,8 @@ func TestRedact(t *testing.T) {
 		"https://token@h:8/p?a=b#c":        "https://h:8/p?REDACTED",
 		"http://user:p%zzw@h/\x7f?sig=x#y": "h/\x7f",
 		"/relative?sig=x":                  "/relative?REDACTED",
+		"user:secret@host/x?y":             "host/x?REDACTED",
+		"localhost:8080/x":                 "localhost:8080/x",
 	} {
 		if got := task.Redact(raw); got != want {
 			t.Errorf("Redact(%q) is %q, want %q", raw, got, want)

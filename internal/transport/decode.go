@@ -26,6 +26,10 @@ const (
 	zstdWindow = 8 << 20
 )
 
+// onlyAcceptEncoding is the header of requests that have no other. It is never written to: what sends a request must
+// not change it (http.RoundTripper).
+var onlyAcceptEncoding = http.Header{"Accept-Encoding": {acceptEncoding}}
+
 // Decode asks for gzip, br and zstd, and decodes what comes, where the request has no Accept-Encoding of its own and no
 // Range, and is no HEAD. A decoded response has lost Content-Encoding and Content-Length, and is Uncompressed. A coding
 // that is not known is passed as sent, with all that came on it.
@@ -42,8 +46,12 @@ func (d decoding) RoundTrip(req *http.Request) (*http.Response, error) {
 		return d.rt.RoundTrip(req)
 	}
 	out := req.WithContext(req.Context())
-	out.Header = cloneHeader(req.Header)
-	out.Header["Accept-Encoding"] = []string{acceptEncoding}
+	if len(req.Header) == 0 {
+		out.Header = onlyAcceptEncoding
+	} else {
+		out.Header = req.Header.Clone()
+		out.Header["Accept-Encoding"] = onlyAcceptEncoding["Accept-Encoding"]
+	}
 	resp, err := d.rt.RoundTrip(out)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -18,6 +19,9 @@ const (
 
 	// lastWordTimeout is how long a failed write waits for what the server said before it hung up.
 	lastWordTimeout = time.Second
+
+	// cleanTimeout bounds conn.awaitClean, which waits for no more than another goroutine's turn.
+	cleanTimeout = time.Second
 
 	// A body that is no file is sent in pieces of copyBuffer, after a slow one in pieces of slowPiece, so that an idle
 	// timer that counts what is read of the body sees a slow line move.
@@ -39,12 +43,13 @@ func dialContext(dial func(context.Context, string, string) (net.Conn, error)) f
 		if err != nil {
 			return nil, err
 		}
-		return &conn{Conn: c, readEnded: make(chan struct{})}, nil
+		return &conn{Conn: c, readBegan: make(chan struct{}, 1), readEnded: make(chan struct{})}, nil
 	}
 }
 
 // conn is a connection that sends request bodies with few system calls (a FileBody by sendfile), that does not let a
-// failed write hide the server's answer, and that tells the end of TLS from a cut.
+// failed write hide the server's answer, that is not used again where more than the answer has come, and that tells the
+// end of TLS from a cut.
 //
 // A server may answer early and hang up, a 413 to a long upload, say: the write then fails before the answer, which
 // waits in the socket's receive buffer, has been read, and net/http drops the connection at the first error it sees. So
@@ -53,13 +58,35 @@ func dialContext(dial func(context.Context, string, string) (net.Conn, error)) f
 type conn struct {
 	net.Conn
 	endOnce   sync.Once
+	reading   atomic.Bool   // Read is under way
+	readBegan chan struct{} // of one place, full after a Read has begun
 	readEnded chan struct{} // closed when Read has failed or the connection is closed
 	cut       atomic.Bool   // Read has come to the end of what the server sends
 	records   records       // Read's
+
+	known  sync.Once
+	h2     bool
+	remote string
+}
+
+// know notes, once, what does not change from request to request; outer is c, or the TLS over it.
+func (c *conn) know(outer net.Conn) {
+	c.known.Do(func() {
+		if t, ok := outer.(*tls.Conn); ok {
+			c.h2 = t.ConnectionState().NegotiatedProtocol == "h2"
+		}
+		c.remote = c.RemoteAddr().String()
+	})
 }
 
 func (c *conn) Read(p []byte) (int, error) {
+	c.reading.Store(true)
+	select {
+	case c.readBegan <- struct{}{}:
+	default:
+	}
 	n, err := c.Conn.Read(p)
+	c.reading.Store(false)
 	c.records.see(p[:n])
 	if err != nil {
 		if err == io.EOF {
@@ -81,6 +108,30 @@ func (c *conn) Write(p []byte) (int, error) {
 func (c *conn) Close() error {
 	c.endRead()
 	return c.Conn.Close()
+}
+
+// awaitClean holds a request back, which was given a kept HTTP/1.1 connection, until net/http has looked at what it had
+// read beyond the last answer. Of a server whose answers are longer than they say that is the start of something that
+// would pass as the next request's answer; net/http closes the connection when it sees it, and takes another one, but
+// only while no request is under way. Where nothing was left, it reads.
+//
+// What comes only after that cannot be told from an answer.
+func (c *conn) awaitClean() {
+	var timeout <-chan time.Time
+	for !c.reading.Load() {
+		if timeout == nil {
+			t := time.NewTimer(cleanTimeout)
+			defer t.Stop()
+			timeout = t.C
+		}
+		select {
+		case <-c.readBegan:
+		case <-c.readEnded:
+			return
+		case <-timeout:
+			return
+		}
+	}
 }
 
 func (c *conn) endRead() { c.endOnce.Do(func() { close(c.readEnded) }) }

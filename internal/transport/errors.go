@@ -34,12 +34,20 @@ func Classify(op, rawURL string, err error) *task.Error {
 	return &task.Error{Op: op, URL: task.Redact(rawURL), Code: code, Err: err, Unsent: dialed(err) || refused(err)}
 }
 
-// cause is err without the *url.Errors around it, and without net/http's name of where it met it. Of why a URL does not parse, what is quoted from it is left out: where
-// a password holds a slash, it is taken for a port and quoted as such.
+// peekFailed begins net/http's error of a kept connection that it has closed; the cause follows, or nothing where it
+// was closed because of what was read from it.
+const peekFailed = "readLoopPeekFailLocked: "
+
+var errUnasked = errors.New("the kept connection was closed: the server had sent more on it than its answer")
+
+// cause is err without the *url.Errors around it, and without net/http's name of where it met it. Of why a URL does not
+// parse, what is quoted from it is left out: where a password holds a slash, it is taken for a port and quoted as such.
 func cause(err error) error {
 	for {
-		if inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "readLoopPeekFailLocked: ") {
-			err = inner
+		if strings.HasPrefix(err.Error(), peekFailed) {
+			if err = errors.Unwrap(err); err == nil {
+				return errUnasked
+			}
 			continue
 		}
 		e, ok := errors.AsType[*url.Error](err)
@@ -118,7 +126,7 @@ func codeOf(err error) task.Code {
 		}
 		return task.ConnectionLost
 	}
-	for _, lost := range []error{io.EOF, errNoCloseNotify, io.ErrClosedPipe, net.ErrClosed, os.ErrDeadlineExceeded} {
+	for _, lost := range []error{io.EOF, errNoCloseNotify, errUnasked, io.ErrClosedPipe, net.ErrClosed, os.ErrDeadlineExceeded} {
 		if errors.Is(err, lost) {
 			return task.ConnectionLost
 		}

@@ -62,6 +62,7 @@ func TestResponseCodes(t *testing.T) {
 		{"unknown transfer coding", ok + "Transfer-Encoding: frob\r\n\r\n12", task.BadServerResponse},
 		{"two transfer codings", ok + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n12", task.BadServerResponse},
 		{"forbidden trailer", ok + "Transfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n0\r\n\r\n", task.BadServerResponse},
+		{"101 unasked", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n12", task.BadServerResponse},
 		{"1xx flood", strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", maxInformational+1) + ok + "\r\n", task.BadServerResponse},
 	} {
 		t.Run(c.name, func(t *testing.T) {

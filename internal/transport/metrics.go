@@ -38,10 +38,10 @@ type Metrics struct {
 	activity Activity
 	trace    httptrace.ClientTrace
 
-	mu  sync.Mutex
-	tx  *transaction // the newest
-	all []*transaction
-	one [1]*transaction // room for all, mostly
+	mu    sync.Mutex
+	first transaction
+	more  []*transaction // after the first
+	tx    *transaction   // the newest; nil: there is none
 }
 
 // transaction is a task.Transaction under way, its strings not made yet. Metrics.mu guards it.
@@ -50,7 +50,7 @@ type transaction struct {
 	method string
 	status int
 	proto  string
-	remote net.Addr
+	remote string
 	start  time.Time
 
 	dns, connect, tls, firstByte, end time.Duration
@@ -59,6 +59,7 @@ type transaction struct {
 	reused        bool
 	informational int
 	connState
+	body tracedBody
 }
 
 // connState is what an error's code depends on.
@@ -104,17 +105,22 @@ func metricsOf(ctx context.Context) *Metrics {
 func (m *Metrics) Transactions() []task.Transaction {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	list := make([]task.Transaction, len(m.all))
-	for i, x := range m.all {
-		list[i] = task.Transaction{
-			URL: task.RedactURL(x.url), Method: x.method, Status: x.status, Proto: x.proto, Reused: x.reused,
-			Start: x.start, DNS: x.dns, Connect: x.connect, TLS: x.tls, FirstByte: x.firstByte, End: x.end,
-		}
-		if x.remote != nil {
-			list[i].Remote = x.remote.String()
-		}
+	if m.tx == nil {
+		return nil
+	}
+	list := make([]task.Transaction, 1, 1+len(m.more))
+	list[0] = m.first.public()
+	for _, x := range m.more {
+		list = append(list, x.public())
 	}
 	return list
+}
+
+func (x *transaction) public() task.Transaction {
+	return task.Transaction{
+		URL: task.RedactURL(x.url), Method: x.method, Status: x.status, Proto: x.proto, Remote: x.remote, Reused: x.reused,
+		Start: x.start, DNS: x.dns, Connect: x.connect, TLS: x.tls, FirstByte: x.firstByte, End: x.end,
+	}
 }
 
 // Unsent reports that the last request's head had not been written, over no connection that net/http tried. The
@@ -126,16 +132,15 @@ func (m *Metrics) Unsent() bool {
 }
 
 func (m *Metrics) begin(req *http.Request) *transaction {
-	x := &transaction{url: req.URL, method: req.Method, start: time.Now()}
-	if x.method == "" {
-		x.method = http.MethodGet
-	}
 	m.mu.Lock()
-	if m.all == nil {
-		m.all = m.one[:0]
+	defer m.mu.Unlock()
+	x := &m.first
+	if m.tx != nil {
+		x = new(transaction)
+		m.more = append(m.more, x)
 	}
-	m.tx, m.all = x, append(m.all, x)
-	m.mu.Unlock()
+	x.url, x.method, x.start = req.URL, methodOf(req), time.Now()
+	m.tx = x
 	return x
 }
 
@@ -159,7 +164,8 @@ func (m *Metrics) response(x *transaction, resp *http.Response) {
 		m.ended(x)
 		return
 	}
-	resp.Body = &tracedBody{ReadCloser: resp.Body, m: m, x: x}
+	x.body = tracedBody{ReadCloser: resp.Body, m: m, x: x}
+	resp.Body = &x.body
 }
 
 func (m *Metrics) ended(x *transaction) {
@@ -213,17 +219,33 @@ func (m *Metrics) moved() {
 func (m *Metrics) getConn(string) { m.activity.Queued() }
 
 func (m *Metrics) gotConn(info httptrace.GotConnInfo) {
-	var h2 bool
-	plain := info.Conn
-	if c, ok := plain.(*tls.Conn); ok {
-		h2 = c.ConnectionState().NegotiatedProtocol == "h2"
-		plain = c.NetConn()
+	c := base(info.Conn)
+	if c != nil {
+		c.know(info.Conn)
+		if info.Reused && !c.h2 {
+			c.awaitClean()
+		}
 	}
-	c, _ := plain.(*conn) // not through an https proxy: TLS in TLS
 	m.note(false, func(x *transaction) {
-		x.gotConn, x.reused, x.h2, x.conn = true, info.Reused, h2, c
-		x.remote = info.Conn.RemoteAddr()
+		x.gotConn, x.reused, x.conn = true, info.Reused, c
+		if c != nil {
+			x.h2, x.remote = c.h2, c.remote
+		}
 	})
+}
+
+// base is our connection under as much TLS as there is: through an https proxy it is twofold.
+func base(c net.Conn) *conn {
+	for {
+		switch inner := c.(type) {
+		case *conn:
+			return inner
+		case *tls.Conn:
+			c = inner.NetConn()
+		default:
+			return nil
+		}
+	}
 }
 
 func (m *Metrics) tlsStart() { m.note(true, func(x *transaction) { x.tlsAt = time.Now() }) }

@@ -84,12 +84,9 @@ func checkProxy(raw string) error {
 	if raw == "" {
 		return nil
 	}
+	full := withScheme(raw)
 	fail := func(code task.Code, err error) error {
-		return &task.Error{Op: "use proxy", URL: task.Redact(raw), Code: code, Err: err}
-	}
-	full := raw
-	if !strings.Contains(raw, "://") {
-		full = "http://" + raw
+		return &task.Error{Op: "use proxy", URL: task.Redact(full), Code: code, Err: err}
 	}
 	u, err := url.Parse(full)
 	if err != nil {
@@ -105,6 +102,18 @@ func checkProxy(raw string) error {
 	}
 	return nil
 }
+
+// withScheme is a proxy's URL with the scheme that may be left out. Without it a user would be taken for one, and the
+// password for no secret.
+func withScheme(raw string) string {
+	if raw != "" && !strings.Contains(raw, "://") {
+		return "http://" + raw
+	}
+	return raw
+}
+
+// String is the URL that all requests go by, without user and password; empty: there is none.
+func (p Proxy) String() string { return task.Redact(withScheme(p.URL)) }
 
 // connectResponse judges a proxy's answer to CONNECT.
 func connectResponse(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {

@@ -149,6 +149,7 @@ func TestBadProxies(t *testing.T) {
 		"http://u:secret@:80":     task.BadURL,
 		"http://[::1":             task.BadURL,
 		"http://u:secret/@p.test": task.BadURL,
+		"u:secret@":               task.BadURL,
 	} {
 		_, err := New(Options{Proxy: Proxy{URL: raw}})
 		e, ok := err.(*task.Error)
@@ -157,6 +158,13 @@ func TestBadProxies(t *testing.T) {
 		}
 		if strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q tells a secret", err)
+		}
+	}
+	for raw, want := range map[string]string{
+		"": "", "u:secret@p.test:3128": "http://p.test:3128", "socks5://u:secret@p.test": "socks5://p.test",
+	} {
+		if got := (Proxy{URL: raw}).String(); got != want {
+			t.Errorf("%q reads %q, want %q", raw, got, want)
 		}
 	}
 }

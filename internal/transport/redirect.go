@@ -29,7 +29,7 @@ type Redirects struct {
 }
 
 // Follow sends req by rt and goes where the responses point to (RFC 9110 §15.4). 301 and 302 turn POST into GET; 303
-// turns all into GET, but HEAD stays; 307 and 308 keep method and body, which req.GetBody opens anew (without it that is
+// turns all into GET without a body, but HEAD stays; 307 and 308 keep method and body, which req.GetBody opens anew (without it that is
 // a BodyStreamExhausted); 300, 304 and the rest are final. The response's Request is the one that it answers, and each
 // followed request's Response the redirect that it came from.
 //
@@ -130,7 +130,7 @@ func redirected(req *http.Request, resp *http.Response) (*http.Request, error) {
 	to.URL, to.Response, to.Body = target, resp, nil
 	to.Header = cloneHeader(req.Header)
 	to.Method = redirectedMethod(req.Method, resp.StatusCode)
-	if to.Method != methodOf(req) {
+	if to.Method != methodOf(req) || resp.StatusCode == http.StatusSeeOther && req.Body != nil {
 		to.GetBody, to.ContentLength, to.TransferEncoding, to.Trailer = nil, 0, nil, nil
 		drop(to.Header, bodyHeaders)
 	} else if req.Body == nil || req.Body == http.NoBody {

@@ -94,6 +94,19 @@ func TestRedirectMethodAndBody(t *testing.T) {
 	}
 }
 
+// The request that a 303 asks for is a retrieval, also after a GET that had a body.
+func TestRedirectSeeOtherDropsBody(t *testing.T) {
+	req, _ := http.NewRequest("GET", "http://a.test/x", strings.NewReader("body"))
+	req.Header.Set("Content-Type", "text/plain")
+	rt := &trips{answers: []*http.Response{to(303, "/y")}}
+	if _, err := Follow(rt, req, Redirects{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := rt.last(); got.Method != "GET" || rt.bodies[1] != "" || got.ContentLength != 0 || got.Header.Get("Content-Type") != "" {
+		t.Errorf("then %s with %q, length %d, %v", got.Method, rt.bodies[1], got.ContentLength, got.Header)
+	}
+}
+
 func TestRedirectBodyThatCannotBeReadAgain(t *testing.T) {
 	for _, length := range []int64{4, -1} {
 		req, _ := http.NewRequest("POST", "http://a.test/x", io.NopCloser(strings.NewReader("body")))

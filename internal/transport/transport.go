@@ -24,12 +24,20 @@
 //	bytes that are no HTTP: status line, header syntax, chunk framing,
 //	a head beyond 1 MiB, h2 frames out of protocol                       CannotParseResponse -1017
 //	HTTP that contradicts itself: unequal Content-Lengths, unknown
-//	Transfer-Encoding, a 1xx flood, a Location that is no URL            BadServerResponse -1011
+//	Transfer-Encoding, a 1xx flood, a 101 unasked, a Location that is no
+//	URL                                                                  BadServerResponse -1011
 //	certificate expired; not yet valid                                   CertificateBadDate -1201; CertificateNotYetValid -1204
 //	certificate of an unknown authority; of another host, or distrusted  CertificateUnknownRoot -1203; CertificateUntrusted -1202
 //	the server wants a client certificate; does not accept ours          ClientCertRequired -1206; ClientCertRejected -1205
 //	all else in a handshake                                              SecureConnectionFailed -1200
 //	a content coding: bad from the start; mid-stream; truncated          CannotDecodeRaw -1015; DecodingFailedMidStream -3006; DecodingFailedAtEnd -3007
+//
+// # Kept connections
+//
+// Over HTTP/1.1 whatever comes first after a request is its answer. What a server sends beyond an answer, because it says
+// a length that is too short, or in malice, must not pass as the next one: a kept connection is used again only once
+// net/http has looked whether anything was left (conn.awaitClean). What arrives later than that cannot be told from an
+// answer. net/http tells the standard logger of each connection that it closes for this.
 package transport
 
 import (
@@ -148,6 +156,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			err = proxyWantsCredentials(p)
 		}
 	}
+	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols && req.Header.Get("Upgrade") == "" {
+		resp.Body.Close()
+		err = fault(task.BadServerResponse, "it switches protocols (101), which was not asked for")
+	}
 	if err != nil {
 		return nil, t.fail(req, m, tx, err)
 	}
@@ -161,10 +173,17 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *Transport) outgoing(ctx context.Context, req *http.Request) *http.Request {
 	cookies := t.cookiesFor(req)
 	basic := req.URL.User != nil && req.Header.Get("Authorization") == ""
-	if ctx == req.Context() && len(cookies) == 0 && !basic {
+	query := escapeQuery(req.URL.RawQuery)
+	escaped := query != req.URL.RawQuery
+	if ctx == req.Context() && len(cookies) == 0 && !basic && !escaped {
 		return req
 	}
 	out := req.WithContext(ctx)
+	if escaped {
+		u := *req.URL
+		u.RawQuery = query
+		out.URL = &u
+	}
 	if len(cookies) == 0 && !basic {
 		return out
 	}
@@ -246,6 +265,30 @@ func checkURL(u *url.URL) error {
 		return fault(task.BadURL, "it names no host")
 	}
 	return nil
+}
+
+// escapeQuery percent-encodes what a query must not have, as browsers do (WHATWG URL §4.4): net/url does so for paths, but
+// lets a space in a query pass, which would end the URL in the request line.
+func escapeQuery(raw string) string {
+	special := func(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '<' || c == '>' }
+	n := 0
+	for i := range len(raw) {
+		if special(raw[i]) {
+			n++
+		}
+	}
+	if n == 0 {
+		return raw
+	}
+	out := make([]byte, 0, len(raw)+2*n)
+	for i := range len(raw) {
+		if c := raw[i]; special(c) {
+			out = fmt.Appendf(out, "%%%02X", c)
+		} else {
+			out = append(out, c)
+		}
+	}
+	return string(out)
 }
 
 // fault is an Error whose operation and URL are its caller's to fill in.

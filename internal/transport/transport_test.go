@@ -6,12 +6,16 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"os"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -286,6 +290,64 @@ func TestCookies(t *testing.T) {
 	}
 	if site(get(t, "http://127.0.0.1:80/").URL) != "127.0.0.1" || site(get(t, "http://10.0.0.1/").URL) == site(get(t, "http://11.0.0.1/").URL) {
 		t.Error("an address is no site of its own")
+	}
+}
+
+// A query as people write it must not break the request line; what is fit stays as it is, byte by byte.
+func TestQueryIsEscaped(t *testing.T) {
+	var lines []string
+	addr := serveRaw(t, func(c net.Conn) {
+		r := bufio.NewReader(c)
+		line, _ := r.ReadString('\n')
+		lines = append(lines, strings.TrimSpace(line))
+		io.WriteString(c, "HTTP/1.1 302 Found\r\nConnection: close\r\nContent-Length: 0\r\nLocation: /b?r=\u00e4 <%20\r\n\r\n")
+	})
+	req := get(t, "http://"+addr+"/a?q=1 2&s=%C3%A4+a/b?;'~")
+	resp, err := Follow(newTransport(t, Options{}), req, Redirects{Max: 1})
+	wantCode(t, err, task.TooManyRedirects)
+	if resp != nil || req.URL.RawQuery != "q=1 2&s=%C3%A4+a/b?;'~" {
+		t.Errorf("the request was changed: %s", req.URL)
+	}
+	want := []string{"GET /a?q=1%202&s=%C3%A4+a/b?;'~ HTTP/1.1", "GET /b?r=%C3%A4%20%3C%20 HTTP/1.1"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("sent %q, want %q", lines, want)
+	}
+}
+
+// What a server sends beyond an answer is not the answer to the next request on that connection.
+func TestAnswersThatAreTooLong(t *testing.T) {
+	log.SetOutput(io.Discard) // net/http tells of each
+	defer log.SetOutput(os.Stderr)
+	for secure, requests := range map[bool]int{false: 100, true: 20} {
+		for _, more := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", "x"} {
+			serve := func(c net.Conn) {
+				r := bufio.NewReader(c)
+				for {
+					if _, err := http.ReadRequest(r); err != nil {
+						return
+					}
+					io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"+more)
+				}
+			}
+			url := "http://" + serveRaw(t, serve)
+			if secure {
+				url = "https://" + serveRaw(t, func(raw net.Conn) { serve(tls.Server(raw, serverTLS())) })
+			}
+			tr := newTransport(t, Options{TLS: trusted()})
+			var clients sync.WaitGroup
+			for range 16 { // more than there are connections: one is handed over at once
+				clients.Go(func() {
+					for range requests {
+						if _, body, err := fetch(tr, get(t, url)); err != nil || string(body) != "good" {
+							t.Errorf("%s followed by %q: %q, %v", url, more, body, err)
+							return
+						}
+					}
+				})
+			}
+			clients.Wait()
+			tr.CloseIdleConnections()
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ type Store struct {
 	dead    int          // holes in log
 	lastSeq uint64
 	acked   uint64
+	state   store.State
 }
 
 type entry struct {
@@ -38,7 +39,7 @@ var _ store.Store = (*Store)(nil)
 
 // New makes an empty store; session is the identifier that its events carry.
 func New(session string) *Store {
-	return &Store{session: session, tasks: make(map[task.ID]*entry)}
+	return &Store{session: session, tasks: make(map[task.ID]*entry), state: store.Open}
 }
 
 func (s *Store) Create(_ context.Context, recs ...*task.Record) error {
@@ -66,12 +67,9 @@ func (s *Store) Load(_ context.Context, id task.ID) (task.Record, error) {
 func (s *Store) Save(_ context.Context, rec *task.Record, events ...task.Detail) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, ok := s.tasks[rec.ID]
-	if !ok {
-		return 0, fmt.Errorf("task %d: %w", rec.ID, store.ErrNotFound)
-	}
-	if e.rec.Version != rec.Version || e.rec.Attempt > rec.Attempt {
-		return 0, fmt.Errorf("task %d: %w", rec.ID, store.ErrConflict)
+	e, err := s.swappable(rec)
+	if err != nil {
+		return 0, err
 	}
 	rec.Version++
 	e.rec = *rec
@@ -81,11 +79,26 @@ func (s *Store) Save(_ context.Context, rec *task.Record, events ...task.Detail)
 	return s.lastSeq, nil
 }
 
+// swappable is the entry that rec may replace. s.mu is held.
+func (s *Store) swappable(rec *task.Record) (*entry, error) {
+	e, ok := s.tasks[rec.ID]
+	if !ok {
+		return nil, fmt.Errorf("task %d: %w", rec.ID, store.ErrNotFound)
+	}
+	if e.rec.Version != rec.Version || e.rec.Attempt > rec.Attempt {
+		return nil, fmt.Errorf("task %d: %w", rec.ID, store.ErrConflict)
+	}
+	return e, nil
+}
+
 func (s *Store) Append(_ context.Context, events ...task.Detail) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, d := range events {
 		s.append(0, d)
+		if _, ok := d.(task.Invalidated); ok {
+			s.state = store.Invalidated
+		}
 	}
 	return nil
 }

@@ -16,3 +16,13 @@ func TestConformance(t *testing.T) {
 		})
 	}
 }
+
+func TestDurableConformance(t *testing.T) {
+	for _, c := range storetest.DurableCases {
+		t.Run(c.Name, func(t *testing.T) {
+			if err := c.Check(t.Context(), memstore.New("s")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,87 @@
+package sqlitestore
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// secrets is the part of a record that is stored sealed. What stands in the open in its place is redacted.
+//
+// Header values are sealed all of them: which of a request's are secret is its user's to know (X-Api-Key), and so is
+// what a server answers with (X-Auth-Token).
+type secrets struct {
+	// URLs with userinfo, query or fragment; one that has none of them stands in the open, and is empty here.
+	RequestURL    string `json:"requestURL,omitempty"`
+	CurrentURL    string `json:"currentURL,omitempty"`
+	ResponseURL   string `json:"responseURL,omitempty"`
+	ResumedURL    string `json:"resumedURL,omitempty"` // of the resume data that the task was made from
+	ResumeDataURL string `json:"resumeDataURL,omitempty"`
+
+	RequestHeader  http.Header `json:"requestHeader,omitempty"`
+	ResponseHeader http.Header `json:"responseHeader,omitempty"`
+}
+
+// conceal takes the secrets out of rec. What rec points to is shared, and is copied before it is changed.
+func conceal(rec *task.Record) (s secrets) {
+	hideURL(&rec.Spec.Request.URL, &s.RequestURL)
+	hideURL(&rec.URL, &s.CurrentURL)
+	s.RequestHeader, rec.Spec.Request.Header = rec.Spec.Request.Header, nil
+	if rec.Response != nil {
+		c := *rec.Response
+		hideURL(&c.URL, &s.ResponseURL)
+		s.ResponseHeader, c.Header = c.Header, nil
+		rec.Response = &c
+	}
+	if d := rec.Spec.Download; d != nil && d.Resume != nil {
+		download, resume := *d, *d.Resume
+		hideURL(&resume.URL, &s.ResumedURL)
+		download.Resume = &resume
+		rec.Spec.Download = &download
+	}
+	if rec.ResumeData != nil {
+		c := *rec.ResumeData
+		hideURL(&c.URL, &s.ResumeDataURL)
+		rec.ResumeData = &c
+	}
+	return s
+}
+
+// reveal is the reverse of conceal, on a record that nobody shares yet.
+func reveal(rec *task.Record, s secrets) {
+	showURL(&rec.Spec.Request.URL, s.RequestURL)
+	showURL(&rec.URL, s.CurrentURL)
+	rec.Spec.Request.Header = s.RequestHeader
+	if rec.Response != nil {
+		showURL(&rec.Response.URL, s.ResponseURL)
+		rec.Response.Header = s.ResponseHeader
+	}
+	if d := rec.Spec.Download; d != nil && d.Resume != nil {
+		showURL(&d.Resume.URL, s.ResumedURL)
+	}
+	if rec.ResumeData != nil {
+		showURL(&rec.ResumeData.URL, s.ResumeDataURL)
+	}
+}
+
+func hideURL(open, secret *string) {
+	if redacted := task.Redact(*open); redacted != *open {
+		*secret, *open = *open, redacted
+	}
+}
+
+func showURL(open *string, secret string) {
+	if secret != "" {
+		*open = secret
+	}
+}
+
+// encodeSecrets is nil where there are none.
+func encodeSecrets(s secrets) ([]byte, error) {
+	b, err := json.Marshal(s)
+	if err != nil || string(b) == "{}" {
+		return nil, err
+	}
+	return b, nil
+}

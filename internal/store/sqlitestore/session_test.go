@@ -1,0 +1,285 @@
+package sqlitestore
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+func TestManySessions(t *testing.T) {
+	const sessions = 1000
+	path := filepath.Join(t.TempDir(), "db")
+	db := openDB(t, path)
+	name := func(i int) string { return fmt.Sprintf("com.example.%04d", i) }
+	var wg sync.WaitGroup
+	for i := range sessions {
+		wg.Go(func() {
+			if err := db.CreateSession(t.Context(), name(i), []byte(name(i))); err != nil {
+				t.Error(err)
+				return
+			}
+			s := db.Session(name(i))
+			for range 1 + i%3 {
+				if err := live(t.Context(), s, newRecord(i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	before, err := db.Sessions(t.Context())
+	must(t, err)
+	must(t, db.Close())
+
+	db = openDB(t, path)
+	after, err := db.Sessions(t.Context())
+	must(t, err)
+	if len(after) != sessions {
+		t.Fatalf("%d sessions", len(after))
+	}
+	for i, info := range after {
+		tasks := 1 + i%3
+		if info.Identifier != name(i) || info.LastTask != task.ID(tasks) || info.LastEvent != uint64(4*tasks) || info.State != SessionOpen {
+			t.Fatalf("session %d: %+v", i, info)
+		}
+		if !info.Created.Equal(before[i].Created) {
+			t.Fatalf("session %d was created %v, then %v", i, before[i].Created, info.Created)
+		}
+		if last := checkSequence(t, db.Session(info.Identifier)); last != info.LastEvent {
+			t.Fatalf("session %d has %d events", i, last)
+		}
+		c, err := db.Configuration(t.Context(), info.Identifier)
+		if err != nil || string(c) != name(i) {
+			t.Fatalf("session %d: configuration %q, %v", i, c, err)
+		}
+	}
+}
+
+// Numbers go on after a restart, also when all that had them is forgotten, and when an identifier is opened anew.
+func TestNumbersGoOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	db := openDB(t, path)
+	must(t, db.CreateSession(t.Context(), "s", nil))
+	if err := db.CreateSession(t.Context(), "s", nil); !errors.Is(err, ErrSessionExists) {
+		t.Errorf("a second of the same identifier: %v", err)
+	}
+	s := db.Session("s")
+	for range 3 {
+		must(t, live(t.Context(), s, newRecord(0)))
+	}
+	must(t, s.Acknowledge(t.Context(), 7))
+	must(t, s.Forget(t.Context(), 1, 2, 3))
+	must(t, s.Append(t.Context(), task.Invalidated{}))
+	must(t, db.Close())
+
+	db = openDB(t, path)
+	infos, err := db.Sessions(t.Context())
+	must(t, err)
+	infos[0].Created = time.Time{}
+	want := Info{Identifier: "s", State: SessionInvalidated, LastTask: 3, LastEvent: 13, Acknowledged: 7}
+	if len(infos) != 1 || infos[0] != want {
+		t.Fatalf("sessions %+v, want %+v", infos, want)
+	}
+	must(t, db.SetState(t.Context(), "s", SessionOpen))
+	s = db.Session("s")
+	rec := newRecord(0)
+	must(t, s.Create(t.Context(), rec))
+	if rec.ID != 4 {
+		t.Errorf("the next task has number %d, want 4", rec.ID)
+	}
+	if n, err := s.Save(t.Context(), rec, task.WillRetry{}); n != 14 || err != nil {
+		t.Errorf("the next event has number %d (%v), want 14", n, err)
+	}
+}
+
+func TestUnknownSession(t *testing.T) {
+	db := newDB(t)
+	s := db.Session("nobody")
+	_, load := s.Load(t.Context(), 1)
+	_, tasks := s.Tasks(t.Context(), 0, 1)
+	_, pending := s.Pending(t.Context(), 0, 1)
+	_, save := s.Save(t.Context(), newRecord(0))
+	_, events := s.Events(t.Context(), 0, 0, 1)
+	_, last := s.Last(t.Context())
+	_, acknowledged := s.Acknowledged(t.Context())
+	_, configuration := db.Configuration(t.Context(), "nobody")
+	for i, err := range []error{load, tasks, pending, save, events, last, acknowledged, configuration,
+		s.Create(t.Context(), newRecord(0)), s.Append(t.Context(), task.Invalidated{}), s.Acknowledge(t.Context(), 1), s.Forget(t.Context(), 1),
+		db.PutConfiguration(t.Context(), "nobody", nil), db.SetState(t.Context(), "nobody", SessionOpen), db.DeleteSession(t.Context(), "nobody")} {
+		if !errors.Is(err, ErrNoSession) {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+	if err := db.CreateSession(t.Context(), "", nil); err == nil {
+		t.Error("an empty identifier was taken")
+	}
+}
+
+// count is how many rows the tables have.
+func count(t *testing.T, db *DB) (sessions, tasks, events int) {
+	t.Helper()
+	must(t, db.read.db.QueryRow("SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM tasks), (SELECT count(*) FROM events)").
+		Scan(&sessions, &tasks, &events))
+	return
+}
+
+func TestDeleteSession(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	db := openDB(t, path)
+	for _, id := range []string{"a", "b"} {
+		must(t, db.CreateSession(t.Context(), id, nil))
+		must(t, db.Session(id).Create(t.Context(), newRecords(1300)...))
+		must(t, live(t.Context(), db.Session(id), newRecord(0)))
+	}
+	// A write that waits when its session is deleted is refused.
+	rec := newRecord(0)
+	errs := together(t, db,
+		func() error { return db.DeleteSession(t.Context(), "a") },
+		func() error { return db.Session("a").Create(t.Context(), rec) },
+	)
+	if errs[0] != nil || !errors.Is(errs[1], ErrNoSession) {
+		t.Fatalf("errors %v", errs)
+	}
+	if s, n, e := count(t, db); s != 1 || n != 1301 || e != 4 {
+		t.Fatalf("%d sessions, %d tasks, %d events are left", s, n, e)
+	}
+	if n := len(allTasks(t, db.Session("b"))); n != 1301 {
+		t.Errorf("the other session has %d tasks", n)
+	}
+
+	// Killed once it is gone: what is left is removed by Prune after the restart.
+	s, err := db.lookup("b")
+	must(t, err)
+	must(t, db.change(t.Context(), "b", func(t *tx, s *session, c *counters) {
+		c.deleted = true
+		t.script("UPDATE sessions SET identifier = NULL WHERE id = ?", s.id)
+	}))
+	must(t, db.Close())
+	db = openDB(t, path)
+	if infos, err := db.Sessions(t.Context()); err != nil || len(infos) != 0 {
+		t.Fatalf("sessions %v, %v", infos, err)
+	}
+	must(t, db.CreateSession(t.Context(), "b", nil))
+	if again, err := db.lookup("b"); err != nil || again.id <= s.id {
+		t.Errorf("the new session has the number of a deleted one: sealed values could be moved to it (%v)", err)
+	}
+	if _, err := db.Prune(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if s, n, e := count(t, db); s != 1 || n != 0 || e != 0 {
+		t.Errorf("%d sessions, %d tasks, %d events are left", s, n, e)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	db := openDB(t, path)
+	must(t, db.CreateSession(t.Context(), "s", nil))
+	s := db.Session("s")
+	must(t, s.Append(t.Context(), task.BackgroundTransfer{})) // event 1
+	const tasks = 600
+	recs := newRecords(tasks)
+	must(t, s.Create(t.Context(), recs...))
+	now := time.Now()
+	for i, rec := range recs {
+		switch {
+		case i == 0: // runs on
+			_, err := s.Save(t.Context(), rec, task.WillRetry{}) // event 2
+			must(t, err)
+			continue
+		case i%100 == 1: // ended too late
+			rec.Ended = now.Add(time.Hour)
+		default:
+			rec.Ended = now.Add(-time.Hour)
+		}
+		rec.State = task.Completed
+		_, err := s.Save(t.Context(), rec, task.SessionCompleted{Success: true}) // event i+2
+		must(t, err)
+	}
+	must(t, s.Append(t.Context(), task.BackgroundTransfer{})) // event 602
+	check := func(before time.Time, removed, tasks, events int) {
+		t.Helper()
+		n, err := db.Prune(t.Context(), before)
+		must(t, err)
+		if _, left, log := count(t, db); int(n) != removed || left != tasks || log != events {
+			t.Errorf("%d removed, %d tasks and %d events left; want %d, %d, %d", n, left, log, removed, tasks, events)
+		}
+	}
+	check(now, 0, tasks, tasks+2) // nothing is acknowledged
+	must(t, s.Acknowledge(t.Context(), 301))
+	check(now.Add(-2*time.Hour), 0, tasks, tasks+2) // nothing is as old
+	check(now, 296, tasks-296, tasks+1-296)         // 299 have ended by event 301, 3 of them too late; and event 1
+	check(now.Add(time.Minute), 0, tasks-296, tasks+1-296)
+	must(t, s.Acknowledge(t.Context(), 602))
+	check(now.Add(2*time.Hour), 303, 1, 1)
+	if rec, err := s.Load(t.Context(), 1); err != nil || rec.State != task.Running {
+		t.Errorf("the task that runs: %v, %v", rec.State, err)
+	}
+
+	// The file gives its space back.
+	must(t, s.Create(t.Context(), newRecords(3000)...))
+	must(t, db.Close())
+	large, err := os.Stat(path)
+	must(t, err)
+	db = openDB(t, path)
+	must(t, db.DeleteSession(t.Context(), "s"))
+	_, err = db.Prune(t.Context(), now)
+	must(t, err)
+	must(t, db.Close())
+	small, err := os.Stat(path)
+	must(t, err)
+	if small.Size() > large.Size()/10 {
+		t.Errorf("the file of %d bytes has %d when it is empty", large.Size(), small.Size())
+	}
+}
+
+func TestPending(t *testing.T) {
+	s := newSessionStore(t)
+	now := time.Now()
+	recs := newRecords(6)
+	recs[0].Spec.EarliestBegin = now.Add(time.Hour)
+	recs[1].Waiting = &task.Wait{Reason: task.WaitRetry, Until: now.Add(time.Minute)}
+	recs[1].Spec.EarliestBegin = now.Add(-time.Hour)
+	recs[2].State = task.Suspended
+	recs[2].Spec.EarliestBegin = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	recs[3].Spec.Request.URL = "HTTPS://user:pw@Download.Example.com:8443?x"
+	recs[4].Spec.Priority = task.PriorityHigh
+	recs[4].URL = "http://[::1]:80/after/redirect"
+	must(t, s.Create(t.Context(), recs...))
+	must(t, end(t.Context(), s, recs[5]))
+
+	const origin = "https://download.example.com"
+	want := []Pending{
+		{1, task.Running, .5, now.Add(time.Hour), origin},
+		{2, task.Running, .5, now.Add(time.Minute), origin},
+		{3, task.Suspended, .5, time.Unix(0, math.MaxInt64), origin},
+		{4, task.Running, .5, time.Time{}, origin + ":8443"},
+		{5, task.Running, .75, time.Time{}, "http://[::1]:80"},
+	}
+	for i := range want {
+		if !want[i].Due.IsZero() {
+			want[i].Due = time.Unix(0, want[i].Due.UnixNano()) // no monotonic reading
+		}
+	}
+	var got []Pending
+	for after := task.ID(0); ; {
+		page, err := s.Pending(t.Context(), after, 2)
+		must(t, err)
+		if len(page) == 0 {
+			break
+		}
+		got = append(got, page...)
+		after = page[len(page)-1].ID
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("pending\n%+v, want\n%+v", got, want)
+	}
+}

@@ -1,0 +1,189 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/urlsession/urlsession/internal/store"
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// Store is the store.Store of one session. Two of the same session are the same store.
+//
+// Beside what store.Store says, its errors are ErrNoSession, store.ErrFull when the disk is full, after which it works
+// again as soon as there is room, ErrDamaged, and os.ErrClosed.
+type Store struct {
+	db         *DB
+	identifier string
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Create is store.Store's. Ten thousand records are well given in one call, which is one commit.
+func (s *Store) Create(ctx context.Context, recs ...*task.Record) error {
+	ses, err := s.db.lookup(s.identifier)
+	if err != nil || len(recs) == 0 {
+		return err
+	}
+	first := ses.reserve(len(recs))
+	rows := make([]taskRow, len(recs))
+	for i, r := range recs {
+		c := *r
+		c.ID, c.Version = first+task.ID(i), 1
+		if rows[i], err = s.db.encode(ses, &c, 1); err != nil {
+			return err
+		}
+	}
+	err = s.db.write.do(ctx, len(rows), func(t *tx) error {
+		c, err := t.session(ses)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			t.writeTask(t.w.insertTask, ses, &rows[i])
+		}
+		c.lastTask = max(c.lastTask, first+task.ID(len(rows)-1))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, r := range recs {
+		r.ID, r.Version = first+task.ID(i), 1
+	}
+	return nil
+}
+
+// Save is store.Store's.
+func (s *Store) Save(ctx context.Context, rec *task.Record, details ...task.Detail) (uint64, error) {
+	ses, err := s.db.lookup(s.identifier)
+	if err != nil {
+		return 0, err
+	}
+	row, err := s.db.encode(ses, rec, rec.Version+1)
+	if err != nil {
+		return 0, err
+	}
+	events, err := encodeEvents(details)
+	if err != nil {
+		return 0, err
+	}
+	var last uint64
+	err = s.db.write.do(ctx, 1+len(events), func(t *tx) error {
+		c, err := t.session(ses)
+		if err != nil {
+			return err
+		}
+		if t.writeTask(t.w.updateTask, ses, &row) == 0 && t.err == nil {
+			if t.exists(t.w.taskVersion, ses.id, int64(row.id)) {
+				return fmt.Errorf("task %d: %w", row.id, store.ErrConflict)
+			}
+			return fmt.Errorf("task %d: %w", row.id, store.ErrNotFound)
+		}
+		t.appendEvents(ses, c, row.id, events)
+		last = c.lastEvent
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	rec.Version++
+	return last, nil
+}
+
+// Append is store.Store's. With task.Invalidated among them, the session becomes SessionInvalidated by the same commit.
+func (s *Store) Append(ctx context.Context, details ...task.Detail) error {
+	events, err := encodeEvents(details)
+	if err != nil {
+		return err
+	}
+	invalidated := slices.Contains(details, task.Detail(task.Invalidated{}))
+	return s.db.change(ctx, s.identifier, func(t *tx, ses *session, c *counters) {
+		t.appendEvents(ses, c, 0, events)
+		if invalidated {
+			c.state = SessionInvalidated
+		}
+	})
+}
+
+// Acknowledge is store.Store's.
+func (s *Store) Acknowledge(ctx context.Context, sequence uint64) error {
+	ses, err := s.db.lookup(s.identifier)
+	if err != nil {
+		return err
+	}
+	if sequence <= ses.counters().acknowledged {
+		return nil // it never goes back, so that there is nothing to wait for
+	}
+	return s.db.change(ctx, s.identifier, func(_ *tx, _ *session, c *counters) {
+		c.acknowledged = max(c.acknowledged, min(sequence, c.lastEvent))
+	})
+}
+
+// Forget is store.Store's.
+func (s *Store) Forget(ctx context.Context, ids ...task.ID) error {
+	ses, err := s.db.lookup(s.identifier)
+	if err != nil {
+		return err
+	}
+	for ids := range slices.Chunk(ids, maxRows/10) {
+		if _, err := s.db.forget(ctx, ses, ids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Last is store.Store's.
+func (s *Store) Last(context.Context) (uint64, error) {
+	ses, err := s.db.lookup(s.identifier)
+	if err != nil {
+		return 0, err
+	}
+	return ses.counters().lastEvent, nil
+}
+
+// Acknowledged is store.Store's.
+func (s *Store) Acknowledged(context.Context) (uint64, error) {
+	ses, err := s.db.lookup(s.identifier)
+	if err != nil {
+		return 0, err
+	}
+	return ses.counters().acknowledged, nil
+}
+
+// forget removes those tasks that have ended, and their events, and returns how many.
+func (db *DB) forget(ctx context.Context, s *session, ids []task.ID) (n int64, err error) {
+	err = db.write.do(ctx, 5*len(ids), func(t *tx) error {
+		if _, err := t.session(s); err != nil {
+			return err
+		}
+		n = 0
+		for _, id := range ids {
+			if t.exec(t.w.deleteTask, s.id, int64(id)) > 0 {
+				t.exec(t.w.deleteEvents, s.id, int64(id))
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// writeTask inserts or updates a row and returns how many it wrote.
+func (t *tx) writeTask(stmt *sql.Stmt, s *session, row *taskRow) int64 {
+	return t.exec(stmt, s.id, int64(row.id), int64(row.version), row.attempt, string(row.state), float64(row.priority),
+		nanos(row.due), nanos(row.ended), row.origin, row.record, row.sealed)
+}
+
+// appendEvents gives events the next numbers of their session.
+func (t *tx) appendEvents(s *session, c *counters, id task.ID, events []string) {
+	now := time.Now().UnixNano()
+	for _, event := range events {
+		c.lastEvent++
+		t.exec(t.w.insertEvent, s.id, int64(c.lastEvent), int64(id), now, event)
+	}
+}
