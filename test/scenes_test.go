@@ -147,6 +147,13 @@ var scenes = map[string]scenario{
 			r.Header = http.Header{"Set-Cookie": {"id=" + secret}, "Content-Location": {"/f?token=" + secret}}
 		}))
 	}),
+	"escapes": plain(func(srv *t.Server, _ []string) {
+		srv.Publish("/f", with(func(r *t.Resource) { r.Content = t.Bytes("hello, world\n") }))
+		srv.Always("/f", t.SetHeader("X-Evil", "\u009b31m\u202e"))
+		srv.Always("/none", t.All(t.Status(http.StatusNotFound), t.StatusLine("HTTP/1.1 404 \x1b[31mEvil\x1b]0;title\a\u009b31m")))
+		srv.Always("/none/not-http", t.Raw("\x1b[31mnot HTTP\r\n\r\n"))
+		srv.Always("/unasked", t.BodyDespite(http.StatusNoContent, "\x1b[31mnobody asked for this"))
+	}),
 	"refuses-login": plain(func(srv *t.Server, _ []string) { srv.Always(t.Every, t.Unauthorized(`Basic realm="x"`)) }),
 
 	// Names: origin VAR name DISPOSITION names every file so.

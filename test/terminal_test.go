@@ -14,14 +14,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/urlsession/urlsession/urlsessiontest"
 )
 
-// openTerminal opens a pseudo-terminal: what a process writes to tty is read from ptm, and the other way round.
-func openTerminal(t *testing.T) (ptm, tty *os.File) {
+// openTerminal opens a pseudo-terminal of so many columns: what a process writes to tty is read from ptm, and the other way round.
+func openTerminal(t *testing.T, columns uint16) (ptm, tty *os.File) {
 	t.Helper()
 	ptm, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -35,7 +36,7 @@ func openTerminal(t *testing.T) (ptm, tty *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.IoctlSetWinsize(int(ptm.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 120}); err != nil {
+	if err := unix.IoctlSetWinsize(int(ptm.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
 		t.Fatal(err)
 	}
 	tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
@@ -57,7 +58,12 @@ type terminalRun struct {
 
 func runOnTerminal(t *testing.T, dir string, args ...string) *terminalRun {
 	t.Helper()
-	ptm, tty := openTerminal(t)
+	return runOnColumns(t, 120, dir, args...)
+}
+
+func runOnColumns(t *testing.T, columns uint16, dir string, args ...string) *terminalRun {
+	t.Helper()
+	ptm, tty := openTerminal(t, columns)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	r := &terminalRun{cmd: exec.CommandContext(ctx, binary, args...), ptm: ptm, read: make(chan struct{})}
@@ -128,6 +134,25 @@ func TestBars(t *testing.T) {
 	for _, name := range []string{"film", "song"} {
 		if err := file.CheckFile(filepath.Join(dir, name)); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// However narrow the terminal, a bar is one line, and says how far it is.
+func TestBarsOnNarrowTerminal(t *testing.T) {
+	gate := urlsessiontest.NewGate()
+	srv := urlsessiontest.NewServer()
+	defer srv.Close()
+	srv.Publish("/film", urlsessiontest.Resource{Content: urlsessiontest.Body{Seed: 1, Size: 24 << 20}, ETag: `"v"`})
+	srv.Script("/film", urlsessiontest.HoldAt(urlsessiontest.AtBody(12<<20), gate))
+	r := runOnColumns(t, 20, t.TempDir(), "download", srv.URL+"/film")
+	r.see(t, `…/film (11\.9|12\.0) MiB`)
+	gate.Open()
+	r.finish(t, 0)
+	text := regexp.MustCompile("\x1b\\[[0-9;?]*[A-Za-z]").ReplaceAllString(r.screen.String(), "")
+	for line := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == '\r' || c == '\n' }) {
+		if n := utf8.RuneCountInString(line); n > 20 && !strings.HasPrefix(line, "film ") { // the line that stays may wrap
+			t.Errorf("a line of %d columns: %q", n, line)
 		}
 	}
 }

@@ -123,7 +123,7 @@ func (b *bars) addBar(label string) *bar {
 	shown := new(bar)
 	shown.Bar = b.container.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
 		mpb.BarWidth(24),
-		mpb.PrependDecorators(decor.Name(clip(label, 40), decor.WCSyncSpaceR)),
+		mpb.PrependDecorators(decor.Any(func(s decor.Statistics) string { return clip(label, max(6, s.AvailableWidth/3)) }, decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(shown.decorator()))
 	return shown
 }

@@ -43,13 +43,24 @@ func applyConfig(cmd *cobra.Command) error {
 	if err != nil {
 		return configError(file, err)
 	}
+	given := make(map[string]bool) // on the command line
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		given[f.Name] = true
+		given[rivals[f.Name]] = true
+	})
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		if err := meta.PrimitiveDecode(keys[key], setting{cmd, key}); err != nil {
+		if err := meta.PrimitiveDecode(keys[key], setting{cmd, key, given[key]}); err != nil {
 			return configError(file, err)
 		}
 	}
+	if err := cmd.ValidateFlagGroups(); err != nil { // cobra has looked at the command line alone
+		return configError(file, err)
+	}
 	return nil
 }
+
+// rivals are flags of which one on the command line wins over the other in the config file.
+var rivals = map[string]string{"replace": "rename", "rename": "replace"}
 
 func configError(file string, err error) error {
 	if bad, ok := errors.AsType[toml.ParseError](err); ok {
@@ -60,8 +71,9 @@ func configError(file string, err error) error {
 
 // setting is one key of the config file, on its way into a flag. Being a toml.Unmarshaler, its errors get their line.
 type setting struct {
-	cmd *cobra.Command
-	key string
+	cmd   *cobra.Command
+	key   string
+	given bool // the command line says otherwise
 }
 
 func (s setting) UnmarshalTOML(data any) error {
@@ -69,8 +81,8 @@ func (s setting) UnmarshalTOML(data any) error {
 		return fmt.Errorf("unknown key %q; a key is the long name of a flag, as in: retry = 10", s.key)
 	}
 	flag := s.cmd.Flags().Lookup(s.key)
-	if flag == nil || flag.Changed {
-		return nil // another command's, or the command line said otherwise
+	if flag == nil || s.given {
+		return nil // another command's, or no default is asked for
 	}
 	values, ok := data.([]any)
 	if _, list := flag.Value.(pflag.SliceValue); !list || !ok {

@@ -51,6 +51,8 @@ func (f *dataFlags) run(cmd *cobra.Command, args []string) error {
 		return usagef("data takes one URL")
 	case f.output == "":
 		return usagef("-o needs a file's name")
+	case f.method != "" && !isToken(f.method):
+		return usagef("-X %q is no method (RFC 9110 §9.1)", f.method)
 	case slices.Contains(f.data, "@-") && slices.Contains(f.headers, "@-"):
 		return usagef("-d @- and -H @- would both read standard input")
 	}

@@ -64,7 +64,7 @@ there, unless the file has changed on the server: then it starts over. A file th
 	p := cmd.Flags()
 	p.SortFlags = false
 	p.StringVarP(&f.output, "output", "o", "", "write to `FILE`, into FOLDER/, or to standard output (-)")
-	p.StringVarP(&f.input, "input", "i", "", "read URLs from `FILE` (- standard input), one a line, optionally a tab and a file name")
+	p.StringVarP(&f.input, "input", "i", "", "read URLs from `FILE` (- standard input), one a line, optionally a tab and a file name; # begins a comment")
 	p.IntVarP(&f.parallel, "parallel", "j", 6, "transfer `N` files at once")
 	p.IntVarP(&f.unbuilt.connections, "connections", "x", 1, "take `N` connections a file (more than 1: not built yet)")
 	p.StringVar(&f.checksum, "checksum", "", "verify the file: `sha-256=HEX`, sha-512=HEX, md5=HEX, or @FILE with checksums")
@@ -77,6 +77,9 @@ there, unless the file has changed on the server: then it starts over. A file th
 func (f *downloadFlags) run(cmd *cobra.Command, urls []string) error {
 	if err := f.prepare(cmd, urls); err != nil {
 		return err
+	}
+	if cmd.Flags().Changed("output") && f.output == "" {
+		return usagef("-o needs a file's or folder's name")
 	}
 	if err := f.check(urls); err != nil {
 		return err
@@ -183,7 +186,7 @@ func (f *downloadFlags) destination(one bool, out io.Writer) (*output, error) {
 	}
 	if os.IsPathSeparator(f.output[len(f.output)-1]) {
 		if err := os.MkdirAll(f.output, 0o777); err != nil {
-			return nil, usagef("-o: %w", err)
+			return nil, usagef("-o: make the folder: %w", err)
 		}
 		return nil, nil
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
+	"syscall"
 	"unicode"
 
 	"github.com/spf13/cobra"
@@ -51,7 +53,8 @@ func finish(cmd *cobra.Command, std stdio, err error) int {
 }
 
 // failureLine is one failed transfer in one line: where it was asked for (a list's FILE:LINE, or nothing), its URL, the
-// error's name and number, the HTTP status where one says more, and the cause.
+// error's name and number, the HTTP status where one says more, the file that it is about, the cause, and the flags that
+// would help.
 func failureLine(where, url string, err error) string {
 	var b strings.Builder
 	b.WriteString("urlsession: ")
@@ -70,10 +73,38 @@ func failureLine(where, url string, err error) string {
 	if e.StatusCode != 0 {
 		fmt.Fprintf(&b, ", HTTP %d", e.StatusCode)
 	}
+	cause := ""
 	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
+		cause = e.Err.Error()
+	}
+	isURL := strings.Contains(e.URL, "://") || e.Code == urlsession.ErrBadURL || e.Code == urlsession.ErrUnsupportedURL
+	if !isURL && e.URL != "" && !strings.Contains(cause, e.URL) {
+		b.WriteString(": " + e.URL)
+	}
+	if cause != "" {
+		b.WriteString(": " + cause)
+	}
+	if flags := remedy(e); flags != "" {
+		b.WriteString("; " + flags)
 	}
 	return oneLine(b.String())
+}
+
+// remedy is what the command line can do about an error; "" for nothing that the error itself does not say.
+func remedy(e *urlsession.Error) string {
+	switch {
+	case errors.Is(e, syscall.EMFILE):
+		return "lower -j, or raise the limit of open files (ulimit -n)"
+	case e.Code == urlsession.ErrDestinationExists:
+		return "see --replace and --rename"
+	case e.Code == urlsession.ErrCertificateUnknownRoot:
+		return "see --cacert"
+	case e.Code == urlsession.ErrClientCertRequired:
+		return "see --cert and --key"
+	case e.StatusCode == http.StatusUnauthorized:
+		return "see --user"
+	}
+	return ""
 }
 
 // oneLine makes text that came from elsewhere fit for a line on a terminal: no line break, no escape sequence.
@@ -82,9 +113,14 @@ func oneLine(s string) string {
 		switch {
 		case r == '\n' || r == '\r' || r == '\t':
 			return ' '
-		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == unicode.ReplacementChar:
+		case commandsTerminal(r) || r == unicode.ReplacementChar:
 			return '?'
 		}
 		return r
 	}, s)
+}
+
+// commandsTerminal says whether a character is not shown but obeyed: a control character or one of direction.
+func commandsTerminal(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
 }

@@ -50,7 +50,7 @@ func (f *sharedFlags) register(cmd *cobra.Command) {
 	p := cmd.Flags()
 	p.SortFlags = false
 	p.StringArrayVarP(&f.headers, "header", "H", nil, "add a request header, `'K: V'` or @FILE with one a line (@- standard input)")
-	p.StringVar(&f.user, "user", "", "log in as `NAME`; the password is asked for, or taken from "+passwordVariable)
+	p.StringVar(&f.user, "user", "", "log in as `NAME`; the password is asked for, or taken from $"+passwordVariable)
 	p.StringVar(&f.proxy, "proxy", "", "go through the proxy at `URL` (http, https, socks5), or none; default: the environment")
 	p.StringVar(&f.cacert, "cacert", "", "trust the PEM certificates in `FILE` in place of the system's")
 	p.StringVar(&f.cert, "cert", "", "present the client certificate in `FILE` (PEM)")

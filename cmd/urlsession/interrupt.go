@@ -23,8 +23,7 @@ func (r *run) watchSignals() (unwatch func()) {
 		case <-done:
 			return
 		}
-		r.stop(errInterrupted)
-		r.session.InvalidateAndCancel()
+		r.end(errInterrupted)
 		select {
 		case <-signals:
 			os.Exit(exitInterrupted)

@@ -7,7 +7,10 @@ package main
 
 import (
 	"io"
+	"log"
 	"os"
+	"os/signal"
+	"syscall"
 )
 
 // stdio is where a command reads and writes.
@@ -17,5 +20,10 @@ type stdio struct {
 }
 
 func main() {
+	// What net/http says on its own holds bytes of a server; what matters of it is an error, too.
+	log.SetOutput(io.Discard)
+	// A reader of our output that is gone is an error of the write. It must not end the process before what has
+	// arrived is recorded, nor a download whose progress alone nobody reads.
+	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(execute(os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
 }

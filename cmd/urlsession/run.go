@@ -16,6 +16,7 @@ type job struct {
 	start func(context.Context, *urlsession.Session) (*urlsession.Task, error)
 	// output takes the body of a task whose request has Stream; nil: the body goes elsewhere.
 	output *output
+	bad    error // there is nothing to transfer: why, told in its turn
 }
 
 // run is one execution of a command: the session, the jobs under way, and what is told of them.
@@ -90,13 +91,10 @@ func (r *run) feed(jobs iter.Seq2[job, error]) <-chan job {
 	go func() {
 		defer close(feed)
 		for j, err := range jobs {
-			if err == nil {
-				select {
-				case feed <- j:
-				case <-r.ctx.Done():
-				}
-			} else if r.ctx.Err() == nil {
-				r.fail("", "", err)
+			j.bad = err
+			select {
+			case feed <- j:
+			case <-r.ctx.Done():
 			}
 			if r.ctx.Err() != nil {
 				return
@@ -112,7 +110,7 @@ func (r *run) until(feed <-chan job) iter.Seq[job] {
 		for {
 			select {
 			case j, ok := <-feed:
-				if !ok || !yield(j) {
+				if !ok || r.ctx.Err() != nil || !yield(j) {
 					return
 				}
 			case <-r.ctx.Done():
@@ -124,6 +122,10 @@ func (r *run) until(feed <-chan job) iter.Seq[job] {
 
 // one makes one transfer, from its task's creation to its end.
 func (r *run) one(j job) {
+	if j.bad != nil {
+		r.fail("", "", j.bad)
+		return
+	}
 	t, err := j.start(context.Background(), r.session)
 	if err == nil {
 		end := r.progress.begin(label(j.item), t)
@@ -164,7 +166,9 @@ func (r *run) follow(t *urlsession.Task, j job) error {
 func (r *run) hand(ev urlsession.Event, to *output) error {
 	if r.events != nil {
 		if err := r.events.write(ev); err != nil {
-			return &urlsession.Error{Op: "write events", Code: urlsession.ErrCannotWriteFile, Err: err}
+			err = &urlsession.Error{Op: "write events", Code: urlsession.ErrCannotWriteFile, Err: err}
+			r.end(err) // nobody is told of the others either
+			return err
 		}
 	}
 	if to != nil {
@@ -184,9 +188,15 @@ func (r *run) fail(where, url string, err error) {
 	r.mu.Unlock()
 	r.progress.note(failureLine(where, url, err))
 	if r.failFast && !stopped {
-		r.stop(errFailed)
-		r.session.InvalidateAndCancel()
+		r.end(errFailed)
 	}
+}
+
+// end stops the run for a cause: no further job begins, and those under way are cancelled, each after it has recorded
+// what it holds.
+func (r *run) end(cause error) {
+	r.stop(cause)
+	r.session.InvalidateAndCancel()
 }
 
 func (r *run) hasFailed() bool {

@@ -28,7 +28,7 @@ var secretHeaders = []string{"Authorization", "Proxy-Authorization", "Cookie"}
 // header that carries credentials. (That of --user is refused wherever it stands: newLogin.) It names the remedy and never
 // the secret. It is to be called before the config file's defaults are set: that file is nobody else's to read.
 func refuseSecretArguments(flags *pflag.FlagSet, args []string) error {
-	if proxy, _ := flags.GetString("proxy"); hasPassword(proxy) {
+	if proxy, _ := flags.GetString("proxy"); hasPassword(proxy) || hasPassword("http://"+proxy) {
 		return usagef("--proxy %s: a password does not belong in an argument, which ps shows: put the proxy into HTTPS_PROXY or the config file", redact(proxy))
 	}
 	headers, _ := flags.GetStringArray("header")
@@ -63,7 +63,10 @@ func hasPassword(raw string) bool {
 // keep their secret.
 func redact(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil {
+	switch {
+	case err == nil && u.Opaque == "" && u.User == nil && !strings.ContainsAny(raw, "?#"):
+		return raw // as it was given
+	case err != nil || u.Opaque != "":
 		raw, _, _ = strings.Cut(raw, "#")
 		raw, _, _ = strings.Cut(raw, "?")
 		if i := strings.LastIndexByte(raw, '@'); i >= 0 {
@@ -209,10 +212,20 @@ func readHeaderFile(all http.Header, file string, in io.Reader) error {
 
 func addHeader(all http.Header, line string) error {
 	name, v, ok := strings.Cut(line, ":")
-	name = strings.TrimSpace(name)
-	if !ok || name == "" {
+	name, v = strings.TrimSpace(name), strings.TrimSpace(v)
+	switch {
+	case !ok || name == "":
 		return errors.New(`a header is "Name: value", or @FILE with one a line`)
+	case !isToken(name):
+		return fmt.Errorf("%q is no header's name (RFC 9110 §5.1)", name)
+	case strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+		return fmt.Errorf("the value of %s holds a control character", name)
 	}
-	all.Add(name, strings.TrimSpace(v))
+	all.Add(name, v)
 	return nil
+}
+
+// isToken says whether the text is a token (RFC 9110 §5.6.2), as methods and the names of headers are.
+func isToken(s string) bool {
+	return s != "" && strings.Trim(s, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }

@@ -40,7 +40,7 @@ POST. The response's body is not shown: urlsession data shows it.`,
 	p.StringVarP(&f.method, "request", "X", "", "send by `METHOD`: PUT, POST or PATCH")
 	f.bodyFlags.register(cmd)
 	f.sharedFlags.register(cmd)
-	p.StringVar(&f.unbuilt.resumable, "resumable", "no", "go on with an upload that was cut: auto, ietf, tus (not built yet), or no")
+	p.StringVar(&f.unbuilt.resumable, "resumable", "no", "go on with an upload that was cut by `METHOD`: auto, ietf, tus (not built yet), or no")
 	return cmd
 }
 
