@@ -229,8 +229,9 @@ func downloadSpec(r Request, destination string) (*task.DownloadSpec, error) {
 			return refuse(ErrCannotCreateFile, destination, err)
 		}
 		d.Path, d.Folder = abs, os.IsPathSeparator(destination[len(destination)-1])
-		if info, err := os.Stat(abs); err == nil && info.IsDir() {
-			d.Folder = true
+		if !d.Folder {
+			info, err := os.Stat(abs)
+			d.Folder = err == nil && info.IsDir()
 		}
 	}
 	switch r.Conflict {
