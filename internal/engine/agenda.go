@@ -1,89 +1,102 @@
 package engine
 
 import (
-	"container/heap"
 	"time"
+
+	"github.com/urlsession/urlsession/internal/task"
 )
 
-// agenda wakes runs when their time has come: a heap and one timer, however many runs wait. Engine.mu guards it.
+// agenda wakes tasks when their time has come: a heap and one timer, however many wait. Engine.mu guards it.
 type agenda struct {
 	e     *Engine
-	runs  agendaHeap
+	epoch time.Time // times are counted from here, by the clock that is never set where they were taken from it
+	dates heap[date]
 	timer *time.Timer
-	at    time.Time // when the timer fires; zero: it does not
+	at    time.Duration // when the timer fires; 0: it does not
+}
+
+// date is when a task wants to be woken.
+type date struct {
+	at  time.Duration // since epoch
+	id  task.ID
+	run *run // nil: the task is in the store alone, and may have changed its mind
+}
+
+func (d date) before(o date) bool { return d.at < o.at }
+func (d date) moved(to int) {
+	if d.run != nil {
+		d.run.date = to
+	}
 }
 
 // set plans the next wake-up of a run, in place of the one before; a zero time: none.
 func (a *agenda) set(r *run, at time.Time) {
-	r.due = at
 	switch {
-	case at.IsZero() && r.agendum != 0:
-		heap.Remove(&a.runs, r.agendum-1)
+	case at.IsZero() && r.date != 0:
+		a.dates.remove(r.date)
 	case at.IsZero():
 		return
-	case r.agendum != 0:
-		heap.Fix(&a.runs, r.agendum-1)
+	case r.date != 0:
+		a.dates[r.date-1].at = at.Sub(a.epoch)
+		a.dates.fix(r.date)
 	default:
-		heap.Push(&a.runs, r)
+		a.dates.push(date{at.Sub(a.epoch), r.id, r})
 	}
+	a.arm()
+}
+
+// add plans a wake-up of a task that is in the store alone.
+func (a *agenda) add(id task.ID, at time.Time) {
+	a.dates.push(date{at: at.Sub(a.epoch), id: id})
 	a.arm()
 }
 
 func (a *agenda) arm() {
-	if len(a.runs) == 0 {
+	if len(a.dates) == 0 || a.e.stopping {
 		if a.timer != nil {
 			a.timer.Stop()
 		}
-		a.at = time.Time{}
+		a.at = 0
 		return
 	}
-	at := a.runs[0].due
+	at := max(1, a.dates[0].at)
 	// A timer that fires too early re-arms itself; only an earlier time needs a new setting.
-	if !a.at.IsZero() && !at.Before(a.at) {
+	if a.at != 0 && at >= a.at {
 		return
 	}
 	a.at = at
+	wait := at - time.Since(a.epoch)
 	if a.timer == nil {
-		a.timer = time.AfterFunc(time.Until(at), a.fire)
+		a.timer = time.AfterFunc(wait, a.fire)
 	} else {
-		a.timer.Reset(time.Until(at))
+		a.timer.Reset(wait)
 	}
 }
 
 func (a *agenda) fire() {
-	a.e.mu.Lock()
-	a.at = time.Time{}
-	now := time.Now()
-	var due []*run
-	for len(a.runs) > 0 && !a.runs[0].due.After(now) {
-		due = append(due, heap.Pop(&a.runs).(*run))
+	e := a.e
+	e.mu.Lock()
+	a.at = 0
+	now := time.Since(a.epoch)
+	var due []date
+	for len(a.dates) > 0 && a.dates[0].at <= now && !e.stopping {
+		due = append(due, a.dates.pop())
 	}
 	a.arm()
-	a.e.mu.Unlock()
-	for _, r := range due {
-		r.wake()
+	if len(due) == 0 {
+		e.mu.Unlock()
+		return
 	}
-}
-
-// agendaHeap is a heap of runs, the earliest due first.
-type agendaHeap []*run
-
-func (h agendaHeap) Len() int           { return len(h) }
-func (h agendaHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
-func (h agendaHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].agendum, h[j].agendum = i+1, j+1
-}
-func (h *agendaHeap) Push(x any) {
-	r := x.(*run)
-	*h = append(*h, r)
-	r.agendum = len(*h)
-}
-func (h *agendaHeap) Pop() any {
-	old := *h
-	r := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	r.agendum = 0
-	return r
+	if e.lasting != nil {
+		e.attempts.Add(1) // Stop waits until the store is not used any more
+		defer e.attempts.Done()
+	}
+	e.mu.Unlock()
+	for _, d := range due {
+		if d.run != nil {
+			d.run.wake()
+		} else {
+			e.recall(d.id)
+		}
+	}
 }

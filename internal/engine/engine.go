@@ -1,8 +1,9 @@
 // Package engine decides when a task runs: its queue, priorities, limits a host, deadlines, retries, suspension,
 // progress and events. How one attempt of it runs is package transfer's.
 //
-// An Engine serves one session. A task that waits costs a struct and a place in a heap; only an attempt under way has a
-// goroutine, and an idle Engine has none.
+// An Engine serves one session: New one that ends with its process, Open one that a later process goes on with. A task
+// that waits costs a struct and a place in a heap, or the place alone where the store has it safely (resident.go); only an
+// attempt under way has a goroutine, and an idle Engine has none.
 //
 // # Locking
 //
@@ -16,15 +17,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"iter"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 
+	"github.com/urlsession/urlsession/internal/platform"
 	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transfer"
@@ -42,6 +42,18 @@ type Options struct {
 	Flush, Reset func(context.Context) error
 	// Run runs one attempt; nil: transfer.Run.
 	Run func(context.Context, *transfer.Attempt) (transfer.Result, error)
+	// Space is how many bytes the disk of a folder has free; nil: platform.Space.
+	Space func(folder string) (free int64, err error)
+
+	// The rest is for sessions that outlive their process (Open).
+
+	Bodies    Bodies // of responses; nil: they are held in memory, and handed over once
+	Spool     Spool  // of requests; nil: they are read as they are sent, and end with the process
+	Retention Retention
+	Resident  int // tasks that only wait and are held in memory all the same; 0: 4096
+	// Unattended is called when the last task has ended and nobody iterates as the owner: events wait. It must return
+	// soon, and is called from a goroutine of its own.
+	Unattended func()
 }
 
 // Network says what the machine's network is like. Nil in Options: always there, never metered.
@@ -66,40 +78,65 @@ type Engine struct {
 	flush   func(context.Context) error
 	reset   func(context.Context) error
 	runTask func(context.Context, *transfer.Attempt) (transfer.Result, error)
+	space   func(string) (int64, error)
 	limit   *rate.Limiter
 	perHost int
+
+	// Of a session that outlives its process.
+	lasting    store.Durable // the store, once more; nil: the session ends with its process
+	bodies     Bodies
+	spool      Spool
+	retention  Retention
+	room       int
+	unattended func()
+	audience   audience
 
 	attempts sync.WaitGroup // goroutines
 	changed  signal         // the session's log has grown, or an attempt has begun
 
-	mu       sync.Mutex
-	runs     map[task.ID]*run   // tasks that have not ended
-	active   map[*run]struct{}  // those with an attempt under way
-	offline  map[*run]struct{}  // those that wait for the network
-	unwatch  context.CancelFunc // ends the watch of the network; nil: there is none
-	hosts    map[string]*host
-	agenda   agenda
-	ended    map[task.ID]*ended
-	forget   forgetQueue
-	acked    uint64 // as the store has it
-	watchers int    // listeners that want live events
-	creating int    // Create calls between their check of closed and their entry in runs
-	owned    bool   // somebody iterates as the owner
-	closed   bool   // no new tasks
-	cancel   bool   // closed, and every task is cancelled
-	gone     bool   // the last task has ended since, and Invalidated is stored
-	over     bool   // it was
+	mu        sync.Mutex
+	alive     int                  // tasks that have not ended
+	runs      map[task.ID]*run     // those in memory: all of them, but for a session that outlives its process
+	loading   map[task.ID]*run     // those on their way there
+	foreign   map[task.ID]struct{} // those that another process has taken
+	inherited task.ID              // tasks up to this one are an earlier process's
+	active    map[*run]struct{}    // those with an attempt under way
+	offline   map[*run]struct{}    // those that wait for the network
+	unwatch   context.CancelFunc   // ends the watch of the network; nil: there is none
+	hosts     map[string]*host
+	agenda    agenda
+	ended     map[task.ID]*ended
+	forget    heap[*ended]
+	expiry    *time.Timer // see Retention
+	expireAt  time.Time   // when it fires; zero: it does not
+	acked     uint64      // as the store has it
+	watchers  int         // listeners that want live events
+	creating  int         // Create calls between their check of closed and their entry in runs
+	owned     bool        // somebody iterates as the owner
+	closed    bool        // no new tasks
+	cancel    bool        // closed, and every task is cancelled
+	gone      bool        // the last task has ended since, and Invalidated is stored
+	over      bool        // it was
+	stopping  bool        // see Stop
 }
 
-// New makes an engine over a store whose tasks have all ended.
+// New makes an engine of a session that ends with its process, over a store that is empty.
 func New(o Options) *Engine {
 	e := &Engine{
 		session: o.Session, store: o.Store, rt: o.RoundTripper, network: o.Network, flush: o.Flush, reset: o.Reset,
-		runTask: o.Run, perHost: o.MaxPerHost,
+		runTask: o.Run, space: o.Space, perHost: o.MaxPerHost,
+		bodies: o.Bodies, spool: o.Spool, retention: o.Retention, room: o.Resident, unattended: o.Unattended,
 		runs: make(map[task.ID]*run), active: make(map[*run]struct{}), offline: make(map[*run]struct{}),
 		hosts: make(map[string]*host), ended: make(map[task.ID]*ended),
+		loading: make(map[task.ID]*run), foreign: make(map[task.ID]struct{}),
 	}
-	e.agenda.e = e
+	e.agenda.e, e.agenda.epoch = e, time.Now()
+	if e.space == nil {
+		e.space = platform.Space
+	}
+	if e.room <= 0 {
+		e.room = residentAtMost
+	}
 	if e.runTask == nil {
 		e.runTask = transfer.Run
 	}
@@ -113,76 +150,28 @@ func New(o Options) *Engine {
 	return e
 }
 
-// Create is Service.Create.
-func (e *Engine) Create(ctx context.Context, spec task.Spec, body io.Reader) (task.ID, error) {
-	now := time.Now()
-	spec.Priority = cmp.Or(spec.Priority, task.PriorityDefault)
-	r := &run{
-		e: e, kind: spec.Kind, origin: originOf(spec.Request.URL), priority: spec.Priority, body: requestBody{from: body},
-		rec: task.Record{Spec: spec, State: task.Running, Created: now, Since: now},
-	}
-	r.progress.Store(newProgress(spec.Request.Body))
-	r.rec.Counts = r.counts()
-	if spec.Stream {
-		r.data = make(chan piece)
-	}
-	if spec.Download != nil {
-		r.result.ResumeData = spec.Download.Resume // until an attempt has its own
-	}
-	if spec.Suspended {
-		r.rec.State, r.rec.SuspendCount, r.rec.Since = task.Suspended, 1, time.Time{}
-	}
-
-	r.mu.Lock()
-	defer r.unlock()
-	e.mu.Lock()
-	if e.closed {
-		e.mu.Unlock()
-		return 0, &task.Error{Op: "create task", URL: task.Redact(spec.Request.URL), Code: task.SessionInvalidated,
-			Err: errors.New("the session takes no more tasks; make a new session")}
-	}
-	e.creating++
-	e.mu.Unlock()
-
-	err := e.store.Create(ctx, &r.rec)
-	e.mu.Lock()
-	e.creating--
-	cancel := e.cancel
-	if err == nil {
-		r.id = r.rec.ID
-		e.runs[r.id] = r
-	}
-	e.mu.Unlock()
-	switch {
-	case err != nil:
-		e.invalidateIfDone()
-		return 0, e.storeError("create task", err)
-	case cancel:
-		r.cancelLocked()
-	case r.rec.State == task.Running:
-		r.schedule()
-	}
-	return r.id, nil
-}
-
 // Task is Service.Task.
 func (e *Engine) Task(ctx context.Context, id task.ID) (task.Record, error) {
-	if r := e.run(id); r != nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.snapshot(), nil
+	if rec, ok := e.inMemory(id); ok {
+		return rec, nil
 	}
 	rec, err := e.store.Load(ctx, id)
 	if err != nil {
 		return rec, e.storeError("look up task", err)
 	}
+	e.explain(&rec)
 	return rec, nil
 }
 
 // Tasks is Service.Tasks.
 func (e *Engine) Tasks(ctx context.Context) iter.Seq2[task.Record, error] {
+	return e.TasksAfter(ctx, 0)
+}
+
+// TasksAfter yields what Tasks does, from the first number after the given one on, without looking at those before.
+func (e *Engine) TasksAfter(ctx context.Context, after task.ID) iter.Seq2[task.Record, error] {
 	return func(yield func(task.Record, error) bool) {
-		var after task.ID
+		after := after
 		for {
 			page, err := e.store.Tasks(ctx, after, 256)
 			if err != nil {
@@ -194,16 +183,34 @@ func (e *Engine) Tasks(ctx context.Context) iter.Seq2[task.Record, error] {
 			}
 			for _, rec := range page {
 				after = rec.ID
-				if r := e.run(rec.ID); r != nil {
-					r.mu.Lock()
-					rec = r.snapshot()
-					r.mu.Unlock()
+				if now, ok := e.inMemory(rec.ID); ok {
+					rec = now
+				} else {
+					e.explain(&rec)
 				}
 				if !yield(rec, nil) {
 					return
 				}
 			}
 		}
+	}
+}
+
+// inMemory is the newest record of a task that is in memory.
+func (e *Engine) inMemory(id task.ID) (task.Record, bool) {
+	r := e.run(id)
+	if r == nil {
+		return task.Record{}, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.snapshot(), !r.gone
+}
+
+// explain says of a record from the store what its task waits for, where that is not stored.
+func (e *Engine) explain(rec *task.Record) {
+	if w := rec.Waiting; rec.State == task.Running && (w == nil || w.Until.Before(time.Now())) {
+		rec.Waiting = e.hostWait(originOf(rec.Spec.Request.URL), rec.Since)
 	}
 }
 
@@ -235,14 +242,13 @@ func (e *Engine) SetPriority(_ context.Context, id task.ID, p task.Priority) err
 
 // change applies f to a task under its lock; a task that has ended is left as it is.
 func (e *Engine) change(op string, id task.ID, f func(*run) error) error {
-	r := e.run(id)
+	r, err := e.load(context.Background(), id)
 	if r == nil {
-		if _, err := e.store.Load(context.Background(), id); err != nil {
+		if err != nil {
 			return e.storeError(op, err)
 		}
 		return nil
 	}
-	r.mu.Lock()
 	defer r.unlock()
 	if r.rec.State == task.Completed {
 		return nil
@@ -251,67 +257,6 @@ func (e *Engine) change(op string, id task.ID, f func(*run) error) error {
 		return e.storeError(op, err)
 	}
 	return nil
-}
-
-// Finish is Service.Finish.
-func (e *Engine) Finish(context.Context) error {
-	e.end(false)
-	return nil
-}
-
-// Invalidate is Service.Invalidate.
-func (e *Engine) Invalidate(context.Context) error {
-	e.end(true)
-	return nil
-}
-
-// Close invalidates the session, cancels its tasks and waits until all of them have ended and no goroutine is left.
-func (e *Engine) Close() error {
-	e.end(true)
-	e.attempts.Wait()
-	return nil
-}
-
-func (e *Engine) end(cancel bool) {
-	e.mu.Lock()
-	e.closed = true
-	e.cancel = e.cancel || cancel
-	runs := make([]*run, 0, len(e.runs))
-	if cancel {
-		for _, r := range e.runs {
-			runs = append(runs, r)
-		}
-	}
-	e.mu.Unlock()
-	slices.SortFunc(runs, func(a, b *run) int { return cmp.Compare(a.id, b.id) })
-	for _, r := range runs {
-		r.mu.Lock()
-		if r.phase == finished {
-			r.finish() // its end could not be stored, and there is no later
-		} else {
-			r.cancelLocked()
-		}
-		r.unlock()
-	}
-	e.invalidateIfDone()
-}
-
-// invalidateIfDone stores the session's last event once it is closed and its last task has ended.
-func (e *Engine) invalidateIfDone() {
-	e.mu.Lock()
-	last := e.closed && !e.gone && len(e.runs)+e.creating == 0
-	if last {
-		e.gone = true
-		e.releaseHosts()
-	}
-	e.mu.Unlock()
-	if last {
-		e.store.Append(context.Background(), task.Invalidated{})
-		e.mu.Lock()
-		e.over = true
-		e.mu.Unlock()
-		e.changed.notify()
-	}
 }
 
 // Flush is Service.Flush.
@@ -345,6 +290,9 @@ func (e *Engine) storeError(op string, err error) error {
 	}
 	if _, ok := errors.AsType[*task.Error](err); ok {
 		return err
+	}
+	if noSpace(err) {
+		return &task.Error{Op: op, Code: task.CannotWriteFile, Err: err}
 	}
 	return &task.Error{Op: op, Code: task.CodeOf(err), Err: err}
 }

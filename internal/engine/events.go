@@ -63,10 +63,14 @@ func (l *listener) begin(ctx context.Context) (err error) {
 		}
 	}()
 	if l.q.Task != 0 {
-		if l.run = e.run(l.q.Task); l.run != nil {
-			l.changed = &l.run.changed
-		} else if _, err := e.store.Load(ctx, l.q.Task); err != nil {
+		r, err := e.load(ctx, l.q.Task)
+		if err != nil {
 			return e.storeError("listen to task", err)
+		}
+		if r != nil {
+			l.run, l.changed = r, &r.changed
+			r.listeners++
+			r.unlock()
 		}
 	} else if l.after, err = e.store.Acknowledged(ctx); err != nil {
 		return e.storeError("listen to session", err)
@@ -99,12 +103,17 @@ func (l *listener) enter() error {
 
 func (l *listener) leave() {
 	l.e.mu.Lock()
-	defer l.e.mu.Unlock()
 	if l.q.Own {
 		l.e.owned = false
 	}
 	if !l.q.DurableOnly {
 		l.e.watchers--
+	}
+	l.e.mu.Unlock()
+	if r := l.run; r != nil {
+		r.mu.Lock()
+		r.listeners--
+		r.unlock()
 	}
 }
 
@@ -116,6 +125,11 @@ func (l *listener) listen(ctx context.Context) error {
 			tick.Stop()
 		}
 	}()
+	if l.q.Own && l.e.lasting != nil && l.replay > l.after {
+		if !l.tell(0, task.BackgroundTransfer{SessionID: l.e.session}) {
+			return nil
+		}
+	}
 	var data <-chan piece
 	if l.run != nil && !l.q.DurableOnly {
 		data = l.run.data
@@ -173,7 +187,7 @@ func (l *listener) ended() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if l.q.Task != 0 {
-		return e.runs[l.q.Task] == nil
+		return l.run == nil || l.run.ended
 	}
 	return e.over
 }
@@ -196,6 +210,10 @@ func (l *listener) missed(ctx context.Context) error {
 // durable yields what the store holds beyond l.after, up to a number. errLeft: the iteration is over.
 func (l *listener) durable(ctx context.Context, to uint64) error {
 	for {
+		fixed, err := l.fixed(ctx)
+		if err != nil {
+			return err
+		}
 		evs, err := l.e.store.Events(ctx, l.after, l.q.Task, 64)
 		if err != nil {
 			return l.e.storeError("read events", err)
@@ -207,6 +225,9 @@ func (l *listener) durable(ctx context.Context, to uint64) error {
 			}
 			if last > to {
 				return nil
+			}
+			if last > fixed {
+				break // it came in between, and is read again
 			}
 			if !l.live && last > l.replay && !l.goLive() {
 				return errLeft
@@ -234,6 +255,19 @@ func (l *listener) durable(ctx context.Context, to uint64) error {
 		return errLeft
 	}
 	return nil
+}
+
+// fixed is up to where events may be read: later ones may yet be replaced by newer.
+func (l *listener) fixed(ctx context.Context) (uint64, error) {
+	if l.e.lasting == nil {
+		return math.MaxUint64, nil
+	}
+	last, err := l.e.store.Last(ctx)
+	if err != nil {
+		return 0, l.e.storeError("read events", err)
+	}
+	l.e.audience.tell(last)
+	return last, nil
 }
 
 // goLive yields EventsCompleted.

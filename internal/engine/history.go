@@ -2,10 +2,10 @@ package engine
 
 import (
 	"bytes"
-	"container/heap"
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -19,34 +19,31 @@ type ended struct {
 	released bool
 }
 
-// forgetQueue holds the ended tasks that were released, the one that ended first on top.
-type forgetQueue []*ended
-
-func (q forgetQueue) Len() int           { return len(q) }
-func (q forgetQueue) Less(i, j int) bool { return q[i].seq < q[j].seq }
-func (q forgetQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *forgetQueue) Push(x any)        { *q = append(*q, x.(*ended)) }
-func (q *forgetQueue) Pop() any {
-	old := *q
-	d := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	return d
-}
+// before: the one that ended first.
+func (d *ended) before(o *ended) bool { return d.seq < o.seq }
+func (d *ended) moved(int)            {}
 
 // keep notes that a task has ended. Engine.mu is held; forgettable is to follow.
 func (e *Engine) keep(r *run, seq uint64, body []byte) {
 	delete(e.runs, r.id)
+	r.ended = true
+	e.alive--
+	if e.bodies != nil {
+		return // the store has all that is to be known
+	}
 	d := &ended{id: r.id, seq: seq, after: r.progress.Load().after, body: body, released: r.released}
 	e.ended[r.id] = d
 	if d.released {
 		d.body = nil
-		heap.Push(&e.forget, d)
+		e.forget.push(d)
 	}
 }
 
 // Body is Service.Body.
-func (e *Engine) Body(_ context.Context, id task.ID) (io.ReadCloser, error) {
+func (e *Engine) Body(ctx context.Context, id task.ID) (io.ReadCloser, error) {
+	if e.bodies != nil {
+		return e.keptBody(ctx, id)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if d, ok := e.ended[id]; ok && d.body != nil {
@@ -54,19 +51,28 @@ func (e *Engine) Body(_ context.Context, id task.ID) (io.ReadCloser, error) {
 		d.body = nil
 		return io.NopCloser(bytes.NewReader(body)), nil
 	}
-	return nil, &task.Error{Op: "read body of task", Code: task.ResourceUnavailable,
-		Err: errors.New("the task has not ended, has no body, or its body was already handed over")}
+	return nil, noBody(nil)
 }
 
-// Release is Service.Release.
+func noBody(err error) error {
+	if err == nil {
+		err = errors.New("the task has not ended, has no body, or its body was already handed over")
+	}
+	return &task.Error{Op: "read body of task", Code: task.ResourceUnavailable, Err: err}
+}
+
+// Release is Service.Release. Where Options.Bodies keeps what it would free, history ends by Options.Retention alone.
 func (e *Engine) Release(id task.ID) {
+	if e.bodies != nil {
+		return
+	}
 	e.mu.Lock()
 	if r := e.runs[id]; r != nil {
 		r.released = true
 	}
 	if d := e.ended[id]; d != nil && !d.released {
 		d.released, d.body = true, nil
-		heap.Push(&e.forget, d)
+		e.forget.push(d)
 	}
 	ids := e.forgettable()
 	e.mu.Unlock()
@@ -83,9 +89,14 @@ func (e *Engine) Acknowledge(ctx context.Context, sequence uint64) error {
 		return e.storeError("acknowledge events", err)
 	}
 	e.mu.Lock()
+	moved := acked > e.acked
 	e.acked = max(e.acked, acked)
 	ids := e.forgettable()
 	e.mu.Unlock()
+	if moved {
+		e.audience.tell(acked)
+		e.expireSoon()
+	}
 	e.forgetTasks(ids)
 	return nil
 }
@@ -95,16 +106,86 @@ func (e *Engine) Acknowledge(ctx context.Context, sequence uint64) error {
 func (e *Engine) forgettable() []task.ID {
 	var ids []task.ID
 	for len(e.forget) > 0 && (e.forget[0].seq <= e.acked || len(e.forget) > history) {
-		d := heap.Pop(&e.forget).(*ended)
+		d := e.forget.pop()
 		delete(e.ended, d.id)
 		ids = append(ids, d.id)
 	}
 	return ids
 }
 
-// forgetTasks removes tasks from the store. A store that fails to keeps them a while longer, which harms nothing.
-func (e *Engine) forgetTasks(ids []task.ID) {
-	if len(ids) > 0 {
-		_ = e.store.Forget(context.Background(), ids...)
+// Retention says how long a session that outlives its process keeps the history of its tasks: those that have ended, and
+// whose events are acknowledged. What is not acknowledged is kept.
+type Retention struct {
+	Age   time.Duration // since the end; 0: no limit
+	Count int           // the newest; 0: no limit
+}
+
+const (
+	expireEvery = time.Hour
+	expireDelay = time.Minute // after events were acknowledged
+)
+
+// expireSoon looks for history that may be forgotten before long.
+func (e *Engine) expireSoon() { e.expireAfter(expireDelay) }
+
+// expireAfter sets the next look, if that is earlier than what is set.
+func (e *Engine) expireAfter(d time.Duration) {
+	if e.lasting == nil || e.retention == (Retention{}) {
+		return
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	at := time.Now().Add(d)
+	switch {
+	case e.stopping:
+	case e.expiry == nil:
+		e.expiry, e.expireAt = time.AfterFunc(d, e.expire), at
+	case e.expireAt.IsZero() || at.Before(e.expireAt):
+		e.expiry.Reset(d)
+		e.expireAt = at
+	}
+}
+
+// expire forgets history that is past its retention.
+func (e *Engine) expire() {
+	e.mu.Lock()
+	e.expireAt = time.Time{}
+	if e.stopping {
+		e.mu.Unlock()
+		return
+	}
+	e.attempts.Add(1)
+	e.mu.Unlock()
+	defer e.attempts.Done()
+	ctx := context.Background()
+	before, keep := time.Time{}, -1
+	if age := e.retention.Age; age > 0 {
+		before = time.Now().Add(-age)
+	}
+	if n := e.retention.Count; n > 0 {
+		keep = n
+	}
+	for !e.hasStopped() {
+		ids, err := e.lasting.Expired(ctx, before, keep, 256)
+		if err != nil || len(ids) == 0 {
+			break
+		}
+		if e.forgetTasks(ids) != nil {
+			break
+		}
+	}
+	e.expireAfter(expireEvery)
+}
+
+// forgetTasks removes tasks from the store. A store that fails to keeps them a while longer, which harms nothing.
+func (e *Engine) forgetTasks(ids []task.ID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if e.bodies != nil {
+		for _, id := range ids { // before their records
+			_ = e.bodies.Remove(id) // or it is collected as an orphan
+		}
+	}
+	return e.store.Forget(context.Background(), ids...)
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"container/heap"
 	"strings"
 	"time"
 
@@ -11,9 +10,10 @@ import (
 // host is one origin and the tasks that want a connection to it. Engine.mu guards it.
 type host struct {
 	key         string
-	running     int       // attempts that hold a slot
-	queue       hostQueue // tasks that wait for one
-	hold        time.Time // the server asked (Retry-After) to be left alone until then
+	running     int         // attempts that hold a slot
+	queue       heap[place] // tasks that wait for one
+	parked      int         // tasks that have had one, and wait for network or disk space
+	hold        time.Time   // the server asked (Retry-After) to be left alone until then
 	holdTimer   *time.Timer
 	multiplexed bool // it speaks HTTP/2: its requests share a connection
 }
@@ -31,10 +31,31 @@ func (e *Engine) host(key string) *host {
 	return h
 }
 
+// place is a task in its host's queue.
+type place struct {
+	id       task.ID
+	priority task.Priority
+	run      *run // nil: the task is in the store alone, and may have changed its mind
+}
+
+// before: higher priority first, then older.
+func (p place) before(o place) bool {
+	if p.priority != o.priority {
+		return p.priority > o.priority
+	}
+	return p.id < o.id
+}
+
+func (p place) moved(to int) {
+	if p.run != nil {
+		p.run.queue = to
+	}
+}
+
 func (e *Engine) enqueue(r *run) {
 	h := e.host(r.origin)
 	if r.queue == 0 {
-		heap.Push(&h.queue, r)
+		h.queue.push(place{r.id, r.priority, r})
 	}
 	e.dispatch(h)
 }
@@ -42,7 +63,7 @@ func (e *Engine) enqueue(r *run) {
 func (e *Engine) dequeue(r *run) {
 	if r.queue != 0 {
 		h := e.hosts[r.origin]
-		heap.Remove(&h.queue, r.queue-1)
+		h.queue.remove(r.queue)
 		e.drop(h)
 	}
 }
@@ -51,9 +72,15 @@ func (e *Engine) dequeue(r *run) {
 func (e *Engine) requeue(r *run) {
 	r.priority = r.rec.Spec.Priority
 	if r.queue != 0 {
-		heap.Fix(&e.hosts[r.origin].queue, r.queue-1)
+		h := e.hosts[r.origin]
+		h.queue[r.queue-1].priority = r.priority
+		h.queue.fix(r.queue)
 	}
 }
+
+// parkedAtMost is how many tasks of a host wait in memory for network or disk space, in a session that outlives its
+// process. The others stay queued: what those wait for they would too.
+const parkedAtMost = 256
 
 // dispatch starts as many attempts as the host has slots for.
 func (e *Engine) dispatch(h *host) {
@@ -61,14 +88,21 @@ func (e *Engine) dispatch(h *host) {
 	if h.multiplexed {
 		slots = max(slots, streams)
 	}
-	if time.Now().Before(h.hold) {
+	if e.stopping || time.Now().Before(h.hold) || e.lasting != nil && h.parked >= parkedAtMost {
 		slots = 0
 	}
 	for h.running < slots && len(h.queue) > 0 {
-		r := heap.Pop(&h.queue).(*run)
+		q := h.queue.pop()
+		if q.run == nil && e.runs[q.id] != nil {
+			continue // it has a place of its own, or wants none
+		}
 		h.running++
 		e.attempts.Add(1)
-		go r.attempt(h)
+		if q.run != nil {
+			go q.run.attempt(h)
+		} else {
+			go e.promote(h, q)
+		}
 	}
 	e.drop(h)
 }
@@ -83,7 +117,7 @@ func (e *Engine) release(h *host) {
 
 // drop forgets a host that nothing is known or wanted of.
 func (e *Engine) drop(h *host) {
-	if h.running == 0 && len(h.queue) == 0 && h.holdTimer == nil && e.hosts[h.key] == h {
+	if h.running == 0 && len(h.queue) == 0 && h.parked == 0 && h.holdTimer == nil && e.hosts[h.key] == h {
 		delete(e.hosts, h.key)
 	}
 }
@@ -103,7 +137,7 @@ func (e *Engine) holdHost(key string, until time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	h := e.host(key)
-	if !until.After(h.hold) {
+	if !until.After(h.hold) || e.stopping {
 		return
 	}
 	h.hold = until
@@ -113,7 +147,7 @@ func (e *Engine) holdHost(key string, until time.Time) {
 	h.holdTimer = time.AfterFunc(time.Until(until), func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if !time.Now().Before(h.hold) {
+		if h.holdTimer != nil && !time.Now().Before(h.hold) {
 			h.holdTimer = nil
 			e.dispatch(h)
 		}
@@ -131,44 +165,41 @@ func (e *Engine) releaseHosts() {
 	}
 }
 
-// hostWait is what a queued run waits for.
-func (e *Engine) hostWait(r *run) *task.Wait {
+// park notes that a run waits for network or disk space, and unpark that it does so no more.
+func (e *Engine) park(r *run) {
+	if !r.parked {
+		r.parked = true
+		e.host(r.origin).parked++
+	}
+}
+
+func (e *Engine) unpark(r *run) {
+	if r.parked {
+		r.parked = false
+		h := e.hosts[r.origin]
+		h.parked--
+		e.drop(h)
+	}
+}
+
+// leaveParking is unpark of a run that does not want a slot itself.
+func (e *Engine) leaveParking(r *run) {
+	if r.parked {
+		h := e.hosts[r.origin]
+		e.unpark(r)
+		e.dispatch(h)
+	}
+}
+
+// hostWait is what a task waits for that is queued since some time.
+func (e *Engine) hostWait(origin string, since time.Time) *task.Wait {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	w := &task.Wait{Reason: task.WaitHostLimit, Since: r.queuedAt}
-	if h := e.hosts[r.origin]; h != nil && time.Now().Before(h.hold) {
+	w := &task.Wait{Reason: task.WaitHostLimit, Since: since}
+	if h := e.hosts[origin]; h != nil && time.Now().Before(h.hold) {
 		w.Reason, w.Until = task.WaitRetry, h.hold
 	}
 	return w
-}
-
-// hostQueue is a heap of runs: higher priority first, then older.
-type hostQueue []*run
-
-func (q hostQueue) Len() int { return len(q) }
-func (q hostQueue) Less(i, j int) bool {
-	a, b := q[i].priority, q[j].priority
-	if a != b {
-		return a > b
-	}
-	return q[i].id < q[j].id
-}
-func (q hostQueue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].queue, q[j].queue = i+1, j+1
-}
-func (q *hostQueue) Push(x any) {
-	r := x.(*run)
-	*q = append(*q, r)
-	r.queue = len(*q)
-}
-func (q *hostQueue) Pop() any {
-	old := *q
-	r := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	r.queue = 0
-	return r
 }
 
 // originOf is the scheme, host and port of a URL: what the limit of connections is counted by. The default port may be

@@ -118,3 +118,17 @@ func replaced(to *http.Request, d *task.Request) (*http.Request, error) {
 	}
 	return next, nil
 }
+
+// committer is an observer for a session that outlives its process.
+type committer struct{ observer }
+
+// Committing stores the name that a download's file is about to take: a kill after the rename and before the task's end is
+// stored must neither fetch it again nor find its own file in the way.
+func (c *committer) Committing(commit *task.Commit) error {
+	r := c.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rec.Commit = commit
+	r.rec.Counts = r.counts()
+	return r.save()
+}

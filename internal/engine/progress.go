@@ -25,6 +25,12 @@ func (c *counter) set(total, expected int64) {
 	c.rate.add(total)
 }
 
+// restore sets what an earlier process has moved.
+func (c *counter) restore(total, expected int64) {
+	c.total.Store(total)
+	c.expected.Store(expected)
+}
+
 // newProgress is of a task without an attempt.
 func newProgress(body *task.Body) *progress {
 	p := new(progress)

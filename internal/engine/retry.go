@@ -60,7 +60,7 @@ func (r *run) statusError(resp *task.Response) error {
 	defer r.mu.Unlock()
 	err := &task.Error{Op: string(r.rec.Spec.Kind), URL: task.Redact(resp.URL), Code: task.BadServerResponse, Status: resp.Status,
 		Err: &statusError{resp.Status, after}}
-	d := r.deadline()
+	d := r.rec.Deadline()
 	if !r.retriesLeft() || !r.mayResend(err) || !d.IsZero() && now.Add(after).After(d) {
 		return nil
 	}
@@ -87,22 +87,26 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 
 func (r *run) retriesLeft() bool {
 	n := r.rec.Spec.Policy.Retries
-	return n < 0 || r.retries < n
+	return n < 0 || r.rec.Retries < n
 }
 
 // mayResend says whether the request may be sent again although it may have been applied: its method is idempotent
 // (RFC 9110 §9.2.2), or nothing of it had left, or the server said that it did nothing, or the caller vouches for it.
 func (r *run) mayResend(err *task.Error) bool {
-	req := &r.rec.Spec.Request
 	if r.body.from != nil && !r.body.rewinds() && r.body.consumed() {
 		return false
 	}
 	if r.rec.Spec.Stream && r.progress.Load().received.total.Load() > 0 {
 		return false // its listener has the first bytes already
 	}
-	return idempotent(req.Method) || err.Unsent ||
-		err.Status == http.StatusTooManyRequests || err.Status == http.StatusServiceUnavailable ||
-		r.rec.Spec.Policy.RetryUnsafe || req.Header.Get("Idempotency-Key") != ""
+	return r.resendable() || err.Unsent ||
+		err.Status == http.StatusTooManyRequests || err.Status == http.StatusServiceUnavailable
+}
+
+// resendable says whether the request may be sent again whatever became of it.
+func (r *run) resendable() bool {
+	req := &r.rec.Spec.Request
+	return idempotent(req.Method) || r.rec.Spec.Policy.RetryUnsafe || req.Header.Get("Idempotency-Key") != ""
 }
 
 func idempotent(method string) bool {
@@ -142,6 +146,11 @@ func (r *run) retry(res transfer.Result, cause error) {
 	r.e.mu.Lock()
 	r.e.leaveNetwork(r)
 	r.e.mu.Unlock()
+	if p.WaitsForSpace && noSpace(cause) && r.mayResend(err) {
+		r.awaitSpace(err)
+		return
+	}
+	r.full = 0
 	status, isStatus := errors.AsType[*statusError](cause)
 	if !r.retriesLeft() || !isStatus && !wire(err.Code, p.Retries < 0) {
 		r.complete(res, cause)
@@ -149,25 +158,30 @@ func (r *run) retry(res transfer.Result, cause error) {
 	}
 	if !isStatus && !r.mayResend(err) {
 		if !idempotent(r.rec.Spec.Request.Method) {
-			cause = &task.Error{Op: err.Op, URL: err.URL, Code: task.ConnectionLost,
-				Err: fmt.Errorf("the %s may have been applied, so it is not sent again (allow that with RetryUnsafe or an Idempotency-Key): %w",
-					r.rec.Spec.Request.Method, cause)}
+			cause = r.appliedError(err, cause)
 		}
 		r.complete(res, cause)
 		return
 	}
-	delay := backoff(r.retries)
+	delay := backoff(r.rec.Retries)
 	if isStatus {
 		delay = max(delay, status.after)
 	}
-	r.retries++
+	r.rec.Retries++
 	now := time.Now()
-	r.next = now.Add(delay)
+	r.rec.Next = now.Add(delay)
 	r.failure = task.FailureOf(err)
 	r.phase = waiting
-	r.rec.Waiting = &task.Wait{Reason: task.WaitRetry, Since: now, Until: r.next, Error: r.failure}
-	r.save(task.WillRetry{Attempt: r.rec.Attempt, At: r.next, Code: err.Code, Message: r.failure.Text(), Status: err.Status})
+	r.rec.Waiting = &task.Wait{Reason: task.WaitRetry, Since: now, Until: r.rec.Next, Error: r.failure}
+	r.save(task.WillRetry{Attempt: r.rec.Attempt, At: r.rec.Next, Code: err.Code, Message: r.failure.Text(), Status: err.Status})
 	r.plan()
+}
+
+// appliedError is the end of a request that must not be sent twice and may have been applied.
+func (r *run) appliedError(err *task.Error, cause error) error {
+	return &task.Error{Op: err.Op, URL: err.URL, Code: task.ConnectionLost,
+		Err: fmt.Errorf("the %s may have been applied, so it is not sent again (allow that with RetryUnsafe or an Idempotency-Key): %w",
+			r.rec.Spec.Request.Method, cause)}
 }
 
 // networkPoll bounds how long a task that waits for connectivity goes without trying, whatever the machine says.
@@ -179,7 +193,7 @@ func (r *run) awaitNetwork(why *task.Failure) {
 	if r.tries == 0 {
 		r.offlineSince = now
 	}
-	r.next = now.Add(min(networkPoll, time.Second<<min(r.tries, 5)))
+	r.rec.Next = now.Add(min(networkPoll, time.Second<<min(r.tries, 5)))
 	r.tries++
 	w := &task.Wait{Reason: task.WaitConnectivity, Since: r.offlineSince, Error: why}
 	if r.tries == 1 {
@@ -189,13 +203,19 @@ func (r *run) awaitNetwork(why *task.Failure) {
 	}
 	r.e.mu.Lock()
 	r.e.watchNetwork(r)
+	r.e.park(r)
 	r.e.mu.Unlock()
 	r.plan()
 }
 
-// permitted says whether the network may be used by the task; if not, the task is parked or has ended. r.mu is held.
+// permitted says whether the task may use the network, and the disk has room for it; if not, it is parked or has ended.
+// r.mu is held.
 func (r *run) permitted() bool {
 	p := &r.rec.Spec.Policy
+	if p.WaitsForSpace && r.kind == task.Download && !r.hasRoom() {
+		r.awaitSpace(nil)
+		return false
+	}
 	if r.e.network == nil || p.AllowsExpensive && p.AllowsConstrained {
 		return true
 	}
@@ -269,9 +289,9 @@ func (e *Engine) tryNetwork() {
 	for _, r := range runs {
 		r.mu.Lock()
 		if r.phase == waiting && r.rec.Waiting.Reason == task.WaitConnectivity {
-			r.next = time.Time{}
+			r.rec.Next = time.Time{}
 			r.schedule()
 		}
-		r.mu.Unlock()
+		r.unlock()
 	}
 }

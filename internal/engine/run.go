@@ -17,35 +17,44 @@ import (
 // run is a task that has not ended. Its state machine is schedule, attempt, settle and complete; docs/states.md draws
 // it.
 type run struct {
-	e      *Engine
-	id     task.ID
-	kind   task.Kind
-	origin string // of the request as created: whose connections it counts among
-	data   chan piece
+	e    *Engine
+	id   task.ID
+	kind task.Kind
+	data chan piece
 
 	mu     sync.Mutex
-	rec    task.Record // as stored
+	rec    task.Record // as stored, but for what dirty and unsaved say
 	phase  phase
 	stop   context.CancelCauseFunc // of the attempt under way
 	body   requestBody
 	result transfer.Result // of the newest attempt
-	next   time.Time       // the next attempt may not begin before
 	// failure is why an attempt failed and another follows; nil before the first such.
-	failure *task.Failure
-	unsaved []task.Detail // events that the store has not taken yet
-	// retries counts those of Policy.Retries that were used; tries, the attempts to connect since offlineSince.
-	retries, tries int
-	offlineSince   time.Time
-	tickets        map[string]chan task.Decision
-	asked          int // tickets made
+	failure                 *task.Failure
+	dirty                   bool          // the store did not take the record
+	unsaved                 []task.Detail // events that the store has not taken yet
+	tries                   int           // to connect, since offlineSince
+	full                    int           // attempts that found no room on the disk, since fullSince
+	tickets                 map[string]chan task.Decision
+	asked                   int // tickets made
+	offlineSince, fullSince time.Time
+
+	// Of a session that outlives its process; see open.go.
+	inherited bool   // from an earlier process, and without an attempt in this one
+	listeners int    // listeners of this task
+	gone      bool   // not in memory any more: whoever has waited for mu looks for the task again
+	fenced    bool   // another writer has the task: nothing more is to be stored
+	earlier   uint64 // no event that it had when it was loaded has a higher number
+	tail      tail
 
 	// Guarded by Engine.mu.
+	origin   string // of the request's URL: whose connections it counts among
 	priority task.Priority
-	queue    int // place in its host's heap, from 1; 0: in none
+	queue    int // place in its host's queue, from 1; 0: in none
 	queuedAt time.Time
-	agendum  int // place in the agenda, from 1; 0: not in it
-	due      time.Time
+	date     int // place in the agenda, from 1; 0: not in it
+	parked   bool
 	released bool
+	ended    bool // it is in Engine.runs no more, and never will be
 
 	progress atomic.Pointer[progress] // of the newest attempt
 	seq      atomic.Uint64            // number of its newest event, set before anybody is told
@@ -68,6 +77,9 @@ var (
 	errSuspended = errors.New("the task was suspended")
 	errCancelled = errors.New("the task was cancelled")
 	errResource  = errors.New("the time for the whole resource is over")
+	errReplaced  = errors.New("the task's URL was replaced")
+	errStopped   = errors.New("the session stops, to go on later")
+	errFenced    = errors.New("another process runs the task")
 )
 
 // schedule decides what a running task without an attempt does next. r.mu is held.
@@ -76,18 +88,23 @@ func (r *run) schedule() {
 	e := r.e
 	switch {
 	case r.rec.Spec.EarliestBegin.After(now) && r.rec.Attempt == 0:
-		r.next = r.rec.Spec.EarliestBegin
-		r.wait(&task.Wait{Reason: task.WaitSchedule, Since: now, Until: r.next})
-	case r.next.After(now):
+		r.rec.Next = r.rec.Spec.EarliestBegin
+		if w := r.rec.Waiting; w != nil && w.Reason == task.WaitSchedule { // an earlier process has told it
+			r.phase = waiting
+		} else {
+			r.wait(&task.Wait{Reason: task.WaitSchedule, Since: now, Until: r.rec.Next})
+		}
+	case r.rec.Next.After(now):
 		r.phase = waiting
 		if r.rec.Waiting == nil { // it was suspended meanwhile
-			r.rec.Waiting = &task.Wait{Reason: task.WaitRetry, Since: now, Until: r.next, Error: r.failure}
+			r.rec.Waiting = &task.Wait{Reason: task.WaitRetry, Since: now, Until: r.rec.Next, Error: r.failure}
 		}
 	default:
 		r.phase = queued
 		r.rec.Waiting = nil
 		e.mu.Lock()
 		r.queuedAt = now
+		e.unpark(r)
 		e.enqueue(r)
 		e.mu.Unlock()
 	}
@@ -104,36 +121,34 @@ func (r *run) wait(w *task.Wait) {
 // plan puts the run in the agenda for the next thing that time brings it: its next attempt, or its deadline. r.mu is
 // held.
 func (r *run) plan() {
-	at := r.deadline()
-	if r.phase == waiting && (at.IsZero() || r.next.Before(at)) {
-		at = r.next
+	at := r.rec.Deadline()
+	if next := r.rec.Next; r.phase == waiting && !next.IsZero() && (at.IsZero() || next.Before(at)) {
+		at = next
 	}
 	r.e.mu.Lock()
 	r.e.agenda.set(r, at)
 	r.e.mu.Unlock()
 }
 
-// deadline is when Policy.ResourceTimeout ends; zero: never, or the task is suspended. r.mu is held.
-func (r *run) deadline() time.Time {
-	limit := r.rec.Spec.Policy.ResourceTimeout
-	if limit <= 0 || r.rec.Since.IsZero() {
-		return time.Time{}
-	}
-	return r.rec.Since.Add(limit - r.rec.Active)
+// overdue says whether Policy.ResourceTimeout is over. r.mu is held.
+func (r *run) overdue() bool {
+	d := r.rec.Deadline()
+	return !d.IsZero() && !time.Now().Before(d)
 }
 
 // wake is called when the time that plan set has come.
 func (r *run) wake() {
 	r.mu.Lock()
 	defer r.unlock()
-	if r.phase == finished {
+	switch {
+	case r.gone:
+		return
+	case r.phase == finished:
 		r.finish()
 		return
-	}
-	if r.rec.State == task.Suspended {
+	case r.rec.State == task.Suspended:
 		return
-	}
-	if d := r.deadline(); !d.IsZero() && !time.Now().Before(d) {
+	case r.overdue():
 		if r.phase == attempting {
 			r.stop(errResource)
 		} else {
@@ -141,7 +156,7 @@ func (r *run) wake() {
 		}
 		return
 	}
-	if r.phase == waiting {
+	if r.phase == waiting && !r.stillFull() {
 		r.schedule()
 		return
 	}
@@ -157,53 +172,6 @@ func (r *run) resourceError() error {
 	return err
 }
 
-// attempt runs one attempt, in a goroutine of its own, with a slot of its host.
-func (r *run) attempt(h *host) {
-	defer r.e.attempts.Done()
-	r.mu.Lock()
-	if r.phase != queued || !r.permitted() { // suspended or ended since the slot was given, or parked or ended just now
-		r.unlock()
-		r.e.release(h)
-		return
-	}
-	ctx, stop := context.WithCancelCause(context.Background())
-	defer stop(nil)
-	r.phase, r.stop = attempting, stop
-	r.rec.Attempt++
-	r.rec.Waiting = nil
-	r.rec.URL = ""
-	p := r.progress.Load().next(r.kind, r.seq.Load())
-	r.progress.Store(p)
-	spec := r.rec.Spec // SetPriority changes the record's
-	a := transfer.Attempt{
-		ID: r.id, Number: r.rec.Attempt, Spec: &spec, RoundTripper: r.e.rt, Limit: r.e.limit,
-		Observer: &observer{r: r, host: h, progress: p},
-	}
-	if r.body.from != nil {
-		a.Body = r.body.opener(ctx)
-	}
-	r.save()
-	r.mu.Unlock()
-
-	r.e.mu.Lock()
-	r.e.dequeue(r) // suspended and resumed since the slot was given, it is there again
-	r.e.active[r] = struct{}{}
-	watched := r.e.watchers > 0
-	r.e.mu.Unlock()
-	if watched { // they look at its progress from now on
-		r.changed.notify()
-		r.e.changed.notify()
-	}
-
-	res, err := r.e.runTask(ctx, &a)
-
-	r.e.mu.Lock()
-	delete(r.e.active, r)
-	r.e.mu.Unlock()
-	r.e.release(h)
-	r.settle(context.Cause(ctx), res, err)
-}
-
 // settle decides what follows an attempt.
 func (r *run) settle(cause error, res transfer.Result, err error) {
 	r.mu.Lock()
@@ -213,17 +181,28 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 	r.tickets = nil
 	r.rec.Counts = r.counts()
 	if len(res.Transactions) > 0 {
-		r.save(task.Metrics{Attempt: r.rec.Attempt, Transactions: res.Transactions})
+		r.unsaved = append(r.unsaved, task.Metrics{Attempt: r.rec.Attempt, Transactions: res.Transactions})
+	}
+	stopped := errors.Is(cause, errStopped) && err != nil
+	if r.e.lasting != nil {
+		// Of what was stopped in the midst nobody knows how much has left.
+		r.rec.UnderWay = stopped && !r.resendable()
+		r.rec.ResumeData = res.ResumeData
 	}
 	switch {
+	case r.fenced:
+		r.phase = idle
 	case r.rec.State == task.Canceling && res.Path == "": // also where the answer came at the same moment
 		r.complete(res, r.cancelError())
 	case err == nil:
 		r.complete(res, nil)
-	case r.rec.State == task.Suspended:
+	case r.rec.State == task.Suspended, stopped:
 		r.phase = idle
 		r.save()
-	case errors.Is(cause, errSuspended): // and resumed since
+	case errors.Is(cause, errSuspended), errors.Is(cause, errReplaced): // and resumed since
+		if len(r.unsaved) > 0 || r.e.lasting != nil {
+			r.save()
+		}
 		r.schedule()
 	case errors.Is(cause, errResource):
 		r.complete(res, r.resourceError())
@@ -239,11 +218,13 @@ func (r *run) complete(res transfer.Result, err error) {
 	e.dequeue(r)
 	e.agenda.set(r, time.Time{})
 	e.leaveNetwork(r)
+	e.leaveParking(r)
 	e.mu.Unlock()
 
 	now := time.Now()
 	r.phase = finished
 	r.rec.State, r.rec.Ended, r.rec.Waiting = task.Completed, now, nil
+	r.rec.UnderWay, r.rec.Next, r.rec.Commit, r.rec.ResumeData = false, time.Time{}, nil, nil
 	if !r.rec.Since.IsZero() {
 		r.rec.Active += now.Sub(r.rec.Since)
 		r.rec.Since = time.Time{}
@@ -279,27 +260,45 @@ func (r *run) complete(res transfer.Result, err error) {
 const saveAgain = time.Second
 
 // finish stores a task's end, and its run is no more. A store that fails is asked again later, until the session is
-// cancelled: then the listeners learn of the failure. r.mu is held.
+// cancelled: then the listeners learn of the failure. One that outlives its process asks until that ends, and in the next
+// one again. r.mu is held.
 func (r *run) finish() {
 	e := r.e
-	if e.run(r.id) == nil {
+	e.mu.Lock()
+	ended := r.ended
+	e.mu.Unlock()
+	if ended {
 		return // it is done
 	}
-	err := r.save()
+	err := r.keepBody()
+	if err == nil {
+		err = r.save()
+	}
 	lost := errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) // to another writer
 	e.mu.Lock()
-	if err != nil && !lost && !e.cancel {
+	if err != nil && !lost && (!e.cancel || e.lasting != nil) {
 		e.agenda.set(r, time.Now().Add(saveAgain))
 		e.mu.Unlock()
 		return
 	}
 	e.agenda.set(r, time.Time{})
+	if lost && e.lasting != nil {
+		e.foreign[r.id] = struct{}{}
+	}
 	e.keep(r, r.seq.Load(), r.result.Body)
 	ids := e.forgettable()
+	unattended := e.alive == 0 && !e.owned && e.unattended != nil && !e.stopping
 	e.mu.Unlock()
+	r.gone = true
+	if !lost {
+		e.dropSpool(&r.rec.Spec)
+	}
 	e.forgetTasks(ids)
 	r.changed.notify()
 	e.changed.notify()
+	if unattended {
+		e.attempts.Go(e.unattended)
+	}
 	e.invalidateIfDone()
 }
 
@@ -324,8 +323,8 @@ func (r *run) suspendLocked() error {
 	r.rec.State = task.Suspended
 	r.rec.Active += time.Since(r.rec.Since)
 	r.rec.Since = time.Time{}
-	if w := r.rec.Waiting; w != nil && w.Reason == task.WaitConnectivity { // that wait is over; resumed, it tries at once
-		r.next, r.tries = time.Time{}, 0
+	if w := r.rec.Waiting; w != nil && (w.Reason == task.WaitConnectivity || w.Reason == task.WaitSpace) {
+		r.rec.Next, r.tries, r.full = time.Time{}, 0, 0 // that wait is over; resumed, it tries at once
 	}
 	r.rec.Waiting = nil
 	if r.phase == attempting {
@@ -337,6 +336,7 @@ func (r *run) suspendLocked() error {
 	r.e.dequeue(r)
 	r.e.agenda.set(r, time.Time{})
 	r.e.leaveNetwork(r)
+	r.e.leaveParking(r)
 	r.e.mu.Unlock()
 	return r.save()
 }
@@ -369,12 +369,15 @@ func (r *run) cancelLocked() error {
 		r.stop(errCancelled)
 		return r.save()
 	}
-	r.complete(r.result, r.cancelError())
+	r.endCancelled()
 	return nil
 }
 
 // unlock releases r.mu. Once the task has ended it closes the body, which is the caller's code, and may ask for the task.
 func (r *run) unlock() {
+	if r.e.lasting != nil {
+		r.leave()
+	}
 	var body requestBody
 	if r.phase == finished {
 		body, r.body = r.body, body
@@ -393,7 +396,7 @@ func (r *run) snapshot() task.Record {
 		rec.Counts.Rate = r.progress.Load().rate()
 	}
 	if r.phase == queued {
-		rec.Waiting = r.e.hostWait(r)
+		rec.Waiting = r.e.hostWait(r.origin, r.queuedAt)
 	}
 	return rec
 }
@@ -401,9 +404,18 @@ func (r *run) snapshot() task.Record {
 // save stores the record with events and tells the listeners. Events that the store does not take go with the next
 // save. r.mu is held.
 func (r *run) save(details ...task.Detail) error {
+	if r.fenced {
+		return errFenced
+	}
 	r.unsaved = append(r.unsaved, details...)
-	seq, err := r.e.store.Save(context.Background(), &r.rec, r.unsaved...)
-	if err != nil || len(r.unsaved) == 0 {
+	var seq uint64
+	var err error
+	if r.e.lasting != nil {
+		seq, err = r.saveLasting()
+	} else {
+		seq, err = r.e.store.Save(context.Background(), &r.rec, r.unsaved...)
+	}
+	if r.dirty = err != nil; err != nil || len(r.unsaved) == 0 {
 		return err
 	}
 	r.unsaved = nil

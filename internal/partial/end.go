@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/urlsession/urlsession/internal/durable"
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -78,14 +80,26 @@ func (f *File) whole() error {
 func (f *File) rename(final string, how task.Conflict) (string, error) {
 	switch how {
 	case task.ConflictFail:
+		if err := f.announced(final); err != nil {
+			return "", err
+		}
 		return final, durable.RenameNoReplace(f.path, final)
 	case task.ConflictReplace:
+		if err := f.announced(final); err != nil {
+			return "", err
+		}
 		return final, durable.Rename(f.path, final)
 	case task.ConflictRename:
 		folder, name := filepath.Split(final)
 		path := final
 		for n := 1; ; n++ {
-			err := durable.RenameNoReplace(f.path, path)
+			err := fs.ErrExist
+			if !f.taken(path) {
+				if err = f.announced(path); err != nil {
+					return "", err
+				}
+				err = durable.RenameNoReplace(f.path, path)
+			}
 			if !errors.Is(err, fs.ErrExist) || n > maxNumber {
 				return path, err
 			}
@@ -143,7 +157,7 @@ func (f *File) discard() error {
 }
 
 // Close checkpoints what is unrecorded and closes the file, which releases the lock. Part file and record stay, to be
-// gone on from; a part file that holds nothing is removed. The error is the checkpoint's, or that of an earlier one in
+// gone on from; a part file that holds nothing is removed. On a full disk the last bytes make room for the record. The error is the checkpoint's, or that of an earlier one in
 // the background that no call has returned: part file and record are then those of the last good one. Writes that wait
 // for their turn end with os.ErrClosed. On a File that has ended Close does nothing.
 func (f *File) Close() error {
@@ -161,6 +175,9 @@ func (f *File) Close() error {
 		return err
 	}
 	err := f.checkpoint()
+	if f.lost == nil && full(err) && f.giveUp(recordRoom) {
+		err = f.checkpoint()
+	}
 	if err == nil && f.written.End() == 0 {
 		return f.discard()
 	}
@@ -168,6 +185,24 @@ func (f *File) Close() error {
 		err = closed
 	}
 	return err
+}
+
+// recordRoom is how many bytes of a part file are given up where the disk has no room for its record.
+const recordRoom = 64 << 10
+
+func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+// giveUp cuts n bytes off the end of the file, none of them recorded. It is false where there are none. Called with the
+// turn, when nothing is written any more.
+func (f *File) giveUp(n int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	end := max(f.written.End()-n, f.recorded.End())
+	if end >= f.written.End() || f.file.Truncate(end) != nil {
+		return false
+	}
+	f.written.Cut(end)
+	return true
 }
 
 // end closes the file, and with it the lock, and waits until nothing runs in the background. Called with the turn.

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/urlsession/urlsession/internal/task"
 )
 
 // A File is an open, locked part file. Its methods may be called from several goroutines, WriteAt from many at once,
@@ -29,6 +31,8 @@ type File struct {
 	turn       chan struct{}
 	done       chan struct{}  // closed at the end
 	background sync.WaitGroup // a checkpoint that has been started
+
+	announce func(final string, file task.Source) error // see Announce; nil: nobody asked
 
 	// What makes promises true; tests watch them.
 	sync func(*os.File) error                       // data on disk

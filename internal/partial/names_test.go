@@ -22,6 +22,21 @@ func TestName(t *testing.T) {
 	}
 }
 
+func TestOwns(t *testing.T) {
+	for _, suffix := range []string{"", recordSuffix, tempSuffix, mismatchSuffix} {
+		for _, name := range []string{"", "a", "a.tar.gz", strings.Repeat("世", 100)} {
+			if part := Name(name, Key("u", "d")) + suffix; !Owns(part) || !Owns(strings.ToUpper(part)) {
+				t.Errorf("%s is not ours", part)
+			}
+		}
+	}
+	for _, name := range []string{"a.part", "a.0123abc.part", "a-0123abcd.part", "a.0123abcd.part.json.bak", "a.0123abcd_part", "a.0123abcd.part "} {
+		if Owns(name) {
+			t.Errorf("%s is ours", name)
+		}
+	}
+}
+
 func FuzzName(f *testing.F) {
 	for _, s := range []string{"", "a", strings.Repeat("x", 300), strings.Repeat("é", 150), strings.Repeat("世", 100), "\xff\xbf", strings.Repeat("\xbf", 300)} {
 		f.Add(s)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,9 @@ import (
 
 // ErrLocked says that another task, of this process or another, has the part file open.
 var ErrLocked = durable.ErrLocked
+
+// ErrName says that a file is none of ours by its name.
+var ErrName = errors.New("it is not called as a part file is, NAME.KEY.part")
 
 // openTries bounds how often Open starts again because the part file was renamed or removed under it.
 const openTries = 100
@@ -29,7 +33,12 @@ var errAgain = errors.New("the part file keeps changing; something else creates 
 // durably, with nothing held. A path that is a symbolic link, a folder or anything else but a regular file is refused,
 // and so is a file of another user, who could change it at any time; root's is not. A part file with a second name,
 // which a kill can leave where the file system renames by link and unlink, is left to that name and created anew.
+//
+// What Open cuts off is gone, so that a path that is not called as Name does it is an error that is ErrName.
 func Open(path string) (*File, error) {
+	if !Owns(path) || !strings.HasSuffix(path, partSuffix) {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: ErrName}
+	}
 	for range openTries {
 		f, err := open(path)
 		if err != errAgain {
@@ -138,6 +147,13 @@ func (f *File) load(size int64) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		r = Record{Total: -1}
+		// A kill between unlink and fsync(folder) leaves a record that is gone but not durably so. It must not be back
+		// after the loss of power, when there are bytes of another version.
+		if size > 0 {
+			if err := durable.SyncDir(f.folder()); err != nil {
+				return err
+			}
+		}
 	case isPathError(err):
 		return err
 	case err != nil || !f.litter || r.Held.End() > size: // no record, one of a part file that is gone, or one that lies

@@ -149,8 +149,22 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Open(filepath.Join(t.TempDir(), "none", "x.part")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Open(filepath.Join(t.TempDir(), "none", Name("x", "0123abcd"))); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("in a missing folder: %v", err)
+	}
+}
+
+// What Open finds without a record is cut off: it must be a part file by its name.
+func TestOpenRefusesOtherNames(t *testing.T) {
+	for _, name := range []string{"letter.txt", "x.part", "x.0123abcd.part.json", "x.0123abcd.part.mismatch", "x.0123abcg.part", ".0123abcd.part.bak"} {
+		path := filepath.Join(t.TempDir(), name)
+		must(t, os.WriteFile(path, []byte("dear"), 0o644))
+		if _, err := Open(path); !errors.Is(err, ErrName) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if string(mustRead(t, path)) != "dear" {
+			t.Errorf("%s was changed", name)
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ package partial
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +56,14 @@ func Name(name, key string) string {
 	room := maxName - len("."+key+partSuffix) - max(len(recordSuffix), len(tempSuffix), len(mismatchSuffix))
 	return cut(name, room) + "." + key + partSuffix
 }
+
+// names is how the part file and what lies beside it are called, on file systems for which letters have no case too.
+var names = regexp.MustCompile(`(?i)\.[0-9a-f]{8}\.part(\.json|\.json\.tmp|\.mismatch)?$`)
+
+// Owns reports whether a file of that name would be taken for a part file, a record or another of this package's files.
+// A name from outside must not be one: a server that plants a part file and its record decides what a later download
+// goes on from.
+func Owns(name string) bool { return names.MatchString(name) }
 
 // cut is the longest prefix of s that has at most n bytes and ends between characters.
 func cut(s string, n int) string {

@@ -37,6 +37,18 @@ func (r *Ranges) Add(first, end int64) {
 	*r = slices.Delete(s, i+1, j)
 }
 
+// Cut removes everything from end on.
+func (r *Ranges) Cut(end int64) {
+	s := *r
+	for len(s) > 0 && s[len(s)-1][0] >= end {
+		s = s[:len(s)-1]
+	}
+	if len(s) > 0 {
+		s[len(s)-1][1] = min(s[len(s)-1][1], end)
+	}
+	*r = s
+}
+
 // Contains reports whether all of [first, end) is in the set; an empty range always is.
 func (r Ranges) Contains(first, end int64) bool {
 	if end <= first {

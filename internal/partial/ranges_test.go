@@ -95,6 +95,11 @@ func TestRangesAgainstBitmap(t *testing.T) {
 			old = r.Clone()
 			oldCopy = old.Clone()
 		}
+		for end := len(b) - 1; end >= 0; end -= 1 + rnd.IntN(5) {
+			r.Cut(int64(end))
+			clear(b[end:])
+			checkRanges(t, r, &b)
+		}
 	}
 }
 

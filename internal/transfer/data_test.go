@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -225,6 +226,29 @@ func BenchmarkData(b *testing.B) {
 			}
 		}
 	})
+}
+
+// A small download: part file, request, fsync, rename, fsync of the folder.
+func BenchmarkDownload(b *testing.B) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 16<<10)) }))
+	defer srv.Close()
+	rt, err := transport.New(transport.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer rt.CloseIdleConnections()
+	path := filepath.Join(b.TempDir(), "f")
+	spec := &task.Spec{
+		Kind: task.Download, Request: task.Request{Method: "GET", URL: srv.URL + "/f"}, Policy: task.Policy{RequestTimeout: time.Minute},
+		Download: &task.DownloadSpec{Destination: path, Path: path, Conflict: task.ConflictReplace},
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		a := Attempt{ID: 1, Number: 1, Spec: spec, RoundTripper: rt, Observer: quiet{}}
+		if _, err := Run(b.Context(), &a); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 type quiet struct{}

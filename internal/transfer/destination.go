@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ func newDestination(a *Attempt) (*destination, error) {
 	if spec == nil {
 		spec = &task.DownloadSpec{}
 	}
-	to := &destination{spec: spec, url: a.Spec.Request.URL}
+	to := &destination{spec: spec, url: cmp.Or(spec.KeyURL, a.Spec.Request.URL)}
 	partName := ""
 	switch {
 	case spec.Path == "":
@@ -64,7 +65,13 @@ func newDestination(a *Attempt) (*destination, error) {
 func (to *destination) temporary() bool { return to.spec.Path == "" }
 
 // final is the path that the file gets, unless another is taken for a conflict.
-func (to *destination) final() string { return filepath.Join(to.folder, to.prefix+to.name) }
+func (to *destination) final() string {
+	name := to.name
+	if to.prefix != "" {
+		name = cutName(to.prefix + name)
+	}
+	return filepath.Join(to.folder, name)
+}
 
 func (to *destination) conflict() task.Conflict {
 	if to.temporary() {
@@ -144,6 +151,9 @@ func (to *destination) openResumed(data *task.ResumeData) (*partial.File, error)
 	unusable := func(err error) error {
 		return &task.Error{Op: "resume download from", URL: data.Part, Code: task.ResumeDataUnusable, Err: err}
 	}
+	if filepath.Dir(data.Part) != to.folder {
+		return nil, unusable(errors.New("the part file does not lie beside the destination; start the download anew"))
+	}
 	if info, err := os.Lstat(data.Part); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = errors.New("the part file is gone; start the download anew")
@@ -153,6 +163,9 @@ func (to *destination) openResumed(data *task.ResumeData) (*partial.File, error)
 		return nil, unusable(errors.New("it is no regular file; start the download anew"))
 	}
 	f, err := partial.Open(data.Part)
+	if errors.Is(err, partial.ErrName) {
+		return nil, unusable(partial.ErrName)
+	}
 	if err != nil {
 		return nil, to.openError(err)
 	}

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -235,6 +236,19 @@ func TestTemporary(t *testing.T) {
 	}
 }
 
+// A name as long as a file system takes leaves room for what makes a temporary file's unique.
+func TestTemporaryLongName(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	srv, a := newFixture(t)
+	name := strings.Repeat("n", 251) + ".zip"
+	srv.Publish("/f", Resource{Content: file, Header: http.Header{"Content-Disposition": {"attachment; filename=" + name}}})
+	a.Spec.Download.Destination, a.Spec.Download.Path = "", ""
+	res, err := Run(t.Context(), a)
+	if err != nil || file.CheckFile(res.Path) != nil || !strings.HasSuffix(res.Path, "n.zip") {
+		t.Errorf("%v, %s", err, res.Path)
+	}
+}
+
 // A temporary file that cannot be gone on from is not left behind.
 func TestTemporaryLeavesNothing(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
@@ -268,13 +282,25 @@ func TestTemporaryFolderOfOthers(t *testing.T) {
 	}
 }
 
-// A full disk is -3003, and keeps the part file.
+// A full disk is -3003, and keeps the part file, also one that had no record yet: with room again it is gone on from.
 func TestFullDisk(t *testing.T) {
+	for name, c := range map[string]struct {
+		size string
+		held int64
+	}{
+		"after checkpoints": {"12m", 10 << 20},
+		"before the first":  {"1m", 400 << 10},
+	} {
+		t.Run(name, func(t *testing.T) { testFullDisk(t, c.size, c.held) })
+	}
+}
+
+func testFullDisk(t *testing.T, size string, held int64) {
 	folder := t.TempDir()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount a small disk")
 	}
-	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size=12m"); err != nil {
+	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size="+size); err != nil {
 		t.Skip("mount is refused: ", err)
 	}
 	defer syscall.Unmount(folder, 0)
@@ -288,7 +314,15 @@ func TestFullDisk(t *testing.T) {
 		t.Error(err)
 	}
 	wantNoFile(t, a)
-	if res.ResumeData == nil || !slices.ContainsFunc(list(t, folder), func(n string) bool { return strings.HasSuffix(n, ".part") }) {
-		t.Errorf("folder has %v; resume data %v", list(t, folder), res.ResumeData)
+	if d := res.ResumeData; d == nil || len(d.Held) != 1 || d.Held[0][1] < held {
+		t.Fatalf("folder has %v; resume data %v", list(t, folder), d)
+	}
+	if err := syscall.Mount("tmpfs", folder, "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	res, err = Run(t.Context(), again(a))
+	wantFile(t, res, err, big)
+	if !strings.Contains(ranges(srv), `- if "v1"`) {
+		t.Errorf("asked for %s", ranges(srv))
 	}
 }

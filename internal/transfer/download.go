@@ -17,6 +17,7 @@ type download struct {
 	to     *destination
 	part   *partial.File
 	digest verifier
+	gather gatherer
 	body   *requestBody // of a request other than GET; nil: none
 
 	useless string // why the server's answer to a range was discarded
@@ -28,6 +29,9 @@ type download struct {
 // download runs the attempt of a download task.
 func (r *run) download(ctx context.Context) error {
 	d := &download{run: r}
+	if done, err := d.committed(); done || err != nil {
+		return err
+	}
 	if err := d.open(); err != nil {
 		return err
 	}
@@ -276,6 +280,7 @@ func (d *download) finish(ctx context.Context, resp *http.Response) error {
 	if err != nil {
 		return d.mismatch(err)
 	}
+	d.announce(digest)
 	path, err := d.part.Commit(d.to.final(), d.to.conflict())
 	if err != nil {
 		return d.commitError(path, err)
@@ -299,6 +304,9 @@ func (d *download) commitError(path string, err error) error {
 		return fileError("make durable", path, err, task.CannotWriteFile)
 	case errors.Is(err, os.ErrExist):
 		return existsError(d.to.final())
+	}
+	if _, ok := errors.AsType[*os.LinkError](err); !ok { // fsync
+		return fileError("make durable", d.to.part, err, task.CannotWriteFile)
 	}
 	return fileError("rename part file to", d.to.final(), err, task.CannotMoveFile)
 }

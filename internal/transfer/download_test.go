@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/partial"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
 	. "github.com/urlsession/urlsession/urlsessiontest"
@@ -227,24 +230,51 @@ func TestDownloadRedirect(t *testing.T) {
 	}
 }
 
-// Bytes that drip in are written when they are old enough, not when the buffer is full.
-func TestDripIsWritten(t *testing.T) {
-	folder := t.TempDir()
-	bubble(t, transport.Options{}, func(t *testing.T, srv *Server, rt *transport.Transport) {
-		var drip []Step
-		for n := int64(1); n <= 20; n++ {
-			drip = append(drip, StallAt(AtBody(n*1000), time.Second))
-		}
-		srv.Script("/f", All(drip...))
-		a := newTask(task.Download, rt, srv.URL+"/f")
-		a.Spec.Download = &task.DownloadSpec{Path: filepath.Join(folder, "x")}
-		if _, err := Run(t.Context(), a); err != nil {
-			t.Fatal(err)
-		}
-		if n := len(a.Observer.(*observer).received); n < 20 {
-			t.Errorf("written in %d pieces over 20 seconds", n)
-		}
-	})
+// What has arrived is in the part file soon, and held by a record after two seconds more, also while the server says
+// nothing: what drips in and what a stall cuts off.
+func TestStallLeavesNothingInMemory(t *testing.T) {
+	for name, step := range map[string]Step{
+		"drip":  All(StallAt(AtBody(1000), time.Second), StallAt(AtBody(2000), time.Second), StallAt(AtBody(70_000), Forever)),
+		"stall": StallAt(AtBody(70_000), Forever),
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			bubble(t, transport.Options{}, func(t *testing.T, srv *Server, rt *transport.Transport) {
+				srv.Script("/f", step)
+				a := newTask(task.Download, rt, srv.URL+"/f")
+				a.Spec.Download = &task.DownloadSpec{Path: filepath.Join(folder, "x"), Destination: "x"}
+				part := filepath.Join(folder, partial.Name("x", partial.Key(a.Spec.Request.URL, "x")))
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error)
+				go func() {
+					_, err := Run(ctx, a)
+					done <- err
+				}()
+				look := func(after time.Duration, size int64, held string) {
+					t.Helper()
+					time.Sleep(after)
+					synctest.Wait()
+					if info, err := os.Stat(part); err != nil || info.Size() != size {
+						t.Errorf("%v, %v; want %d bytes", info, err, size)
+					}
+					if record, _ := os.ReadFile(part + ".json"); !strings.Contains(string(record), held) {
+						t.Errorf("record is %s, want %s held", record, held)
+					}
+				}
+				if name == "drip" {
+					look(300*time.Millisecond, 1000, "")
+					look(time.Second, 2000, "")
+					look(700*time.Millisecond, 2000, "")
+				}
+				look(300*time.Millisecond, 70_000, "")
+				look(2*time.Second, 70_000, "[[0,70000]]")
+				cancel()
+				if err := <-done; err != context.Canceled {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
 
 func TestHTTP2(t *testing.T) {

@@ -22,17 +22,21 @@ type run struct {
 	metrics  *transport.Metrics
 	result   Result
 	observed error // what the Observer returned
+	cancel   context.CancelFunc
 }
 
-// begin makes the context that the attempt's requests run under.
-func (r *run) begin(ctx context.Context) (_ context.Context, end func()) {
-	ctx, cancel := context.WithCancel(ctx)
+// begin makes the context that the attempt's requests run under, until end.
+func (r *run) begin() context.Context {
+	ctx, cancel := context.WithCancel(r.caller)
 	ctx, r.metrics = transport.Trace(ctx, &r.idle)
+	r.cancel = cancel
 	r.idle.begin(r.Spec.Policy.RequestTimeout, cancel)
-	return ctx, func() {
-		r.idle.stop()
-		cancel()
-	}
+	return ctx
+}
+
+func (r *run) end() {
+	r.idle.stop()
+	r.cancel()
 }
 
 // newRequest is the task's request, without body.

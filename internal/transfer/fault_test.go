@@ -75,6 +75,7 @@ func TestFaults(t *testing.T) {
 		{"bad content-range", ContentRange("bytes 100000-x/300000"), good, good},
 		{"content-range of other unit", ContentRange("lines 100000-299999/300000"), good, good},
 		{"multipart", MultipartRange(), good, good},
+		{"multipart with a range", All(MultipartRange(), Chunked(), SetHeader("Content-Range", "bytes 100000-299999/300000")), good, good},
 		{"body longer than range", RangeBodyOff(10), good, good},
 		{"body longer than range, chunked", All(RangeBodyOff(10), Chunked()), good, bad},
 		{"body shorter than range", RangeBodyOff(-10), good, lost},

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/urlsession/urlsession/internal/partial"
 )
 
 const (
@@ -46,8 +48,8 @@ func urlName(raw string) string {
 
 // safeName makes a name from outside one that can be created in a folder and harms nothing there, on no system: the
 // part after the last separator of either kind; valid UTF-8 in NFC; no control and direction characters; none of
-// <>:"|?*; no dot at the start; no dot or space at the end; not a device of Windows; at most 255 bytes, with the
-// extension kept. It is empty where nothing is left.
+// <>:"|?*; no dot at the start; no dot or space at the end; not a device of Windows; not a part file or its record; at
+// most 255 bytes, with the extension kept. It is empty where nothing is left.
 func safeName(s string) string {
 	const far = 64 << 10 // beyond this nobody means it
 	if len(s) > far {
@@ -63,6 +65,10 @@ func safeName(s string) string {
 	s = cutName(strings.TrimRight(s, ". "))
 	if reserved(s) {
 		s = cutName("_" + s)
+	}
+	if partial.Owns(s) { // a server must not plant part files and records, which a later download would go on from
+		dot := strings.LastIndexByte(s, '.')
+		s = s[:dot] + "_" + s[dot+1:]
 	}
 	return s
 }

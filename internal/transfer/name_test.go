@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/urlsession/urlsession/internal/partial"
 )
 
 // Content-Disposition as servers send it, after the collection at greenbytes.de/tech/tc2231 and from the wild.
@@ -101,6 +103,9 @@ func TestSafeNames(t *testing.T) {
 		{"trailing. . ", "trailing"}, {" leading", "leading"}, {"a\u00a0b", "a b"},
 		{"CON", "_CON"}, {"nul.txt", "_nul.txt"}, {"Com1.tar.gz", "_Com1.tar.gz"}, {"LPT¹", "_LPT¹"}, {"aux .x", "_aux .x"},
 		{"CONIN$", "_CONIN$"}, {"COM10", "COM10"}, {"console", "console"}, {"COM", "COM"},
+		{"a.zip.0123abcd.part", "a.zip.0123abcd_part"}, {"a.0123ABCD.Part.json", "a.0123ABCD.Part_json"},
+		{"a.0123abcd.part.json.tmp.", "a.0123abcd.part.json_tmp"}, {"a.0123abcd.part.mismatch", "a.0123abcd.part_mismatch"},
+		{"a.part", "a.part"},
 		{`a<b>c:d"e|f?g*h`, "a_b_c_d_e_f_g_h"},
 		{"e\u0301.txt", "\u00e9.txt"},
 		{"bad\xff\xfeutf", "bad_utf"},
@@ -126,6 +131,8 @@ func isSafe(t *testing.T, name string) {
 		t.Fatalf("%q", name)
 	case strings.ContainsFunc(name, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }):
 		t.Fatalf("%q", name)
+	case partial.Owns(name):
+		t.Fatalf("%q is a part file's", name)
 	case reserved(name):
 		t.Fatalf("%q is a device", name)
 	case safeName(name) != name:

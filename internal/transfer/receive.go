@@ -6,16 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
-)
-
-const (
-	// What arrives in small pieces, as it does over TLS, is gathered until there are flushBytes, or flushAge has passed
-	// since the last write.
-	flushBytes = 128 << 10
-	flushAge   = 200 * time.Millisecond
 )
 
 // receive writes a response's body to the part file, from byte from on, and hashes it. end is the byte that must be the
@@ -29,41 +21,24 @@ func (d *download) receive(ctx context.Context, resp *http.Response, from, end i
 	}
 	buf := takeBuffer(size)
 	defer buf.free()
+	d.gather.begin(d, buf.b, from)
+	defer d.gather.end()
 	d.Observer.Received(from, total)
 
-	var (
-		at    = from // written up to here
-		n     int    // gathered in buf
-		wrote = time.Now()
-	)
-	flush := func() error {
-		d.idle.hold() // the disk may be slow
-		defer d.idle.release()
-		m, err := d.part.WriteAt(buf.b[:n], at)
-		d.digest.write(buf.b[:m])
-		at, n = at+int64(m), 0
-		if err != nil {
-			return fileError("write part file", d.to.part, err, task.CannotWriteFile)
+	for at := from; ; {
+		n, err := d.read(ctx, resp.Body, d.gather.room())
+		if n > 0 {
+			at += int64(n)
+			d.Observer.Received(at, total)
 		}
-		return nil
-	}
-	for {
-		m, err := d.read(ctx, resp.Body, buf.b[n:])
-		n += m
-		if m > 0 {
-			d.Observer.Received(at+int64(n), total)
-		}
-		if end >= 0 && at+int64(n) > end {
+		if end >= 0 && at > end {
+			d.gather.end()
 			d.part.Begin(d.part.Validator(), -1)
-			return at, d.fail(task.BadServerResponse, resp.StatusCode,
+			return from, d.fail(task.BadServerResponse, resp.StatusCode,
 				fmt.Errorf("the body goes on after its %d bytes", size))
 		}
-		now := time.Now()
-		if n > 0 && (err != nil || n >= flushBytes || n == len(buf.b) || now.Sub(wrote) > flushAge) {
-			if err := flush(); err != nil {
-				return at, err
-			}
-			wrote = now
+		if failed := d.gather.added(n, err != nil || at == end); failed != nil {
+			return at, failed
 		}
 		switch {
 		case err == nil:

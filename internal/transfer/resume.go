@@ -29,8 +29,11 @@ type question struct {
 // Where everything is held, the last byte is asked for again: its 206 tells that the version still is the server's, and
 // the name and digests that the end needs.
 func (h held) ask() question {
+	if h.bytes == 0 {
+		return question{}
+	}
 	ifRange, strong := h.validator.IfRange()
-	if h.bytes == 0 || !strong && !h.digest {
+	if !strong && !h.digest {
 		return question{}
 	}
 	if !strong {
@@ -94,7 +97,7 @@ func judge(q question, h held, resp *http.Response) (v verdict, c contentRange, 
 func judgeRange(q question, h held, resp *http.Response) (c contentRange, why string) {
 	c, ok := parseContentRange(resp.Header.Get("Content-Range"))
 	switch {
-	case !ok && strings.HasPrefix(strings.ToLower(resp.Header.Get("Content-Type")), "multipart/byteranges"):
+	case strings.HasPrefix(strings.ToLower(resp.Header.Get("Content-Type")), "multipart/byteranges"):
 		return c, "it sent several parts (multipart/byteranges) and was asked for one"
 	case !ok || c.unsatisfied() || len(resp.Header.Values("Content-Range")) > 1:
 		return c, "its part of the file (206) has no valid Content-Range"

@@ -1,8 +1,10 @@
 package transfer
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -257,6 +259,83 @@ func TestResumeData(t *testing.T) {
 				t.Error("it asked the server")
 			}
 		})
+	}
+}
+
+// Resume data that name any other file leave it as it is.
+func TestResumeDataOfAnotherFile(t *testing.T) {
+	for _, name := range []string{"letter.txt", "other/f.0123abcd.part"} {
+		srv, a := newFixture(t)
+		folder := filepath.Dir(a.Spec.Download.Path)
+		path := filepath.Join(folder, name)
+		os.Mkdir(filepath.Join(folder, "other"), 0o755)
+		write(t, path, "dear")
+		a.Spec.Download.Resume = &task.ResumeData{Version: 1, URL: a.Spec.Request.URL, Path: a.Spec.Download.Path, Part: path, Total: -1}
+		_, err := Run(t.Context(), a)
+		wantCode(t, err, task.ResumeDataUnusable)
+		if readFile(t, path) != "dear" || srv.Count("/f") != 0 {
+			t.Errorf("%s: %q, %d requests", name, readFile(t, path), srv.Count("/f"))
+		}
+	}
+}
+
+// A server that names its files as a part file and its record are called decides nothing about a later download.
+func TestPlantedPart(t *testing.T) {
+	srv, a := newFixture(t)
+	folder := t.TempDir()
+	a.Spec.Download = &task.DownloadSpec{Destination: folder + "/", Path: folder, Folder: true}
+	part := partial.Name("f", partial.Key(a.Spec.Request.URL, folder+"/"))
+	evil := string(Body{Seed: 9, Size: 100_000}.Bytes())
+	for name, content := range map[string]string{
+		part:           evil,
+		part + ".json": string(partial.Record{Validator: partial.Validator{ETag: `"v1"`}, Total: file.Size, Held: partial.Ranges{{0, 100_000}}}.Encode()),
+	} {
+		srv.Publish("/evil", Resource{Content: Bytes(content), Header: http.Header{"Content-Disposition": {`attachment; filename="` + name + `"`}}})
+		plant := newDownload(t, a.RoundTripper, srv.URL+"/evil", "")
+		plant.Spec.Download = &task.DownloadSpec{Destination: folder + "/", Path: folder, Folder: true}
+		if _, err := Run(t.Context(), plant); err != nil {
+			t.Fatal(err)
+		}
+	}
+	res, err := Run(t.Context(), a)
+	if err != nil || file.CheckFile(res.Path) != nil {
+		t.Errorf("%v, %v", err, file.CheckFile(res.Path))
+	}
+	wantRanges(t, srv, "-")
+}
+
+// Positions beyond 32 bits; what is held is a hole, so that the disk needs none of it.
+func TestResumeBeyond4GiB(t *testing.T) {
+	srv, a := newFixture(t)
+	const held = 5<<30 + 7
+	big := Body{Seed: 1, Size: held + 100_000}
+	srv.Publish("/f", Resource{Content: big, ETag: `"v1"`})
+	folder, name := filepath.Split(a.Spec.Download.Path)
+	part := filepath.Join(folder, partial.Name(name, partial.Key(a.Spec.Request.URL, a.Spec.Download.Destination)))
+	write(t, part, "")
+	if err := os.Truncate(part, held); err != nil {
+		t.Skip("no sparse files here: ", err)
+	}
+	write(t, part+".json", string(partial.Record{Validator: partial.Validator{ETag: `"v1"`}, Total: big.Size, Held: partial.Ranges{{0, held}}}.Encode()))
+	res, err := Run(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantRanges(t, srv, `5368709127- if "v1"`)
+	f, err := os.Open(res.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	got, want := make([]byte, 100_000), make([]byte, 100_000)
+	if _, err := f.ReadAt(got, held); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := big.ReadAt(want, held); err != nil || !bytes.Equal(got, want) {
+		t.Error("the end is wrong")
+	}
+	if info, err := f.Stat(); err != nil || info.Size() != big.Size {
+		t.Errorf("%v, %v", info, err)
 	}
 }
 

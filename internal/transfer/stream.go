@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"os"
@@ -9,6 +10,9 @@ import (
 
 // streamBuffer is how much of a stream is read ahead, in bytes.
 const streamBuffer = 64 << 10
+
+// emptyReads is how often a stream may give neither bytes nor an error, on end.
+const emptyReads = 100
 
 // A stream reads a body in a goroutine of its own, which a Read that blocks for ever can keep. The request must not
 // wait for it: net/http returns, also of a request that was given up, only when a Read of its body has.
@@ -97,8 +101,10 @@ func (s *stream) fill() {
 			return
 		}
 		var f filling
-		for f.n == 0 && f.err == nil {
-			f.n, f.err = s.from.Read(s.buf)
+		for tries := 0; f.n == 0 && f.err == nil; tries++ {
+			if f.n, f.err = s.from.Read(s.buf); tries == emptyReads {
+				f.err = cmp.Or(f.err, io.ErrNoProgress)
+			}
 		}
 		select {
 		case s.filled <- f:

@@ -25,6 +25,10 @@ type Attempt struct {
 	// redirect, rewinds it, or is a task.BodyStreamExhausted.
 	Body func() (io.ReadCloser, error)
 
+	// Commit is what an earlier attempt of a download has told its Committer last, and whose outcome is not known; nil:
+	// nothing. Where its rename was done, the download ends with that file.
+	Commit *task.Commit
+
 	// RoundTripper is the chain without redirects and decoding.
 	RoundTripper http.RoundTripper
 	// Limit bounds the bytes received and sent, with the other attempts that have the same; nil: nothing does.
@@ -51,6 +55,13 @@ type Observer interface {
 	Data(ctx context.Context, p []byte) error
 }
 
+// Committer is an Observer that is told of a download's last step before it is taken, so that it can be recorded: with
+// that record an attempt after a kill knows its file again (Attempt.Commit). An error keeps the part file as it is, and
+// ends the attempt.
+type Committer interface {
+	Committing(c *task.Commit) error
+}
+
 // Result is what an attempt brought. What is known is set beside an error too.
 type Result struct {
 	Response     *task.Response
@@ -68,8 +79,8 @@ type Result struct {
 // returned as it is, and context.Cause(ctx) where ctx ended the attempt. After either Run may be called again.
 func Run(ctx context.Context, a *Attempt) (Result, error) {
 	r := &run{Attempt: a, caller: ctx}
-	ctx, end := r.begin(ctx)
-	defer end()
+	ctx = r.begin()
+	defer r.end()
 	var err error
 	if a.Spec.Kind == task.Download {
 		err = r.download(ctx)

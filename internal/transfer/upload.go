@@ -34,19 +34,19 @@ type requestBody struct {
 // openBody opens the request's body; nil where there is none. It is closed by close.
 func (r *run) openBody(ctx context.Context) (*requestBody, error) {
 	spec := r.Spec.Request.Body
+	fromFile := spec != nil && spec.Path != ""
+	if !fromFile && r.Body == nil {
+		return nil, nil
+	}
 	b := &requestBody{run: r, ctx: ctx, size: -1}
 	if spec != nil {
 		b.size = spec.Size
 	}
-	switch {
-	case spec != nil && spec.Path != "":
-		file, size, err := openSource(spec.Path, spec.Source)
-		if err != nil {
+	if fromFile {
+		var err error
+		if b.file, b.size, err = openSource(spec.Path, spec.Source); err != nil {
 			return nil, err
 		}
-		b.file, b.size = file, size
-	case r.Body == nil:
-		return nil, nil
 	}
 	return b, nil
 }

@@ -260,6 +260,20 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
+// A stream that gives nothing and does not end is given up.
+func TestUploadStreamOfNothing(t *testing.T) {
+	srv, a := newFixture(t)
+	a.Spec = &task.Spec{Kind: task.Upload, Request: task.Request{Method: "PUT", URL: srv.URL + "/up", Body: &task.Body{Size: -1}}}
+	a.Body = func() (io.ReadCloser, error) { return io.NopCloser(nothing{}), nil }
+	if _, err := Run(t.Context(), a); !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("error %v", err)
+	}
+}
+
+type nothing struct{}
+
+func (nothing) Read([]byte) (int, error) { return 0, nil }
+
 func TestUploadLost(t *testing.T) {
 	body := Body{Seed: 6, Size: 8 << 20}
 	srv, a := newUpload(t)

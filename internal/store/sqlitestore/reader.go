@@ -24,6 +24,7 @@ type reader struct {
 	load, tasks, pending *sql.Stmt
 	events, eventsOfTask *sql.Stmt
 	acknowledgedTasks    *sql.Stmt
+	countAcknowledged    *sql.Stmt
 }
 
 func openReader(ctx context.Context, path string) (*reader, error) {
@@ -36,7 +37,7 @@ func openReader(ctx context.Context, path string) (*reader, error) {
 	for stmt, text := range map[**sql.Stmt]string{
 		&r.load:  `SELECT id, record, sealed FROM tasks WHERE session = ? AND id = ?`,
 		&r.tasks: `SELECT id, record, sealed FROM tasks WHERE session = ? AND id > ? ORDER BY id LIMIT ?`,
-		&r.pending: `SELECT id, state, priority, due, origin FROM tasks INDEXED BY tasks_pending
+		&r.pending: `SELECT id, state, priority, due, deadline, origin FROM tasks INDEXED BY tasks_pending
 			WHERE session = ? AND id > ? AND state <> 'completed' ORDER BY id LIMIT ?`,
 		// The left join says what the newest event is, at the same moment, where no row is left.
 		&r.events: `SELECT s.last_event, e.seq, e.task, e.time, e.event FROM sessions s
@@ -47,6 +48,8 @@ func openReader(ctx context.Context, path string) (*reader, error) {
 			WHERE session = ?1 AND state = 'completed' AND (ended, id) > (?2, ?3) AND ended < ?4
 			AND NOT EXISTS (SELECT 1 FROM events e WHERE e.session = t.session AND e.task = t.id AND e.seq > ?5)
 			ORDER BY ended, id LIMIT ?6`,
+		&r.countAcknowledged: `SELECT count(*) FROM tasks t WHERE session = ?1 AND state = 'completed'
+			AND NOT EXISTS (SELECT 1 FROM events e WHERE e.session = t.session AND e.task = t.id AND e.seq > ?2)`,
 	} {
 		s, err := db.PrepareContext(ctx, text)
 		if err != nil {
@@ -122,32 +125,20 @@ func (s *Store) Tasks(ctx context.Context, after task.ID, limit int) ([]task.Rec
 	return s.db.records(ctx, ses, s.db.read.tasks, ses.id, int64(after), limit)
 }
 
-// Pending is what a queue must know of a task that has not ended.
-type Pending struct {
-	ID       task.ID
-	State    task.State
-	Priority task.Priority // PriorityDefault where the Spec says 0
-	// Due is Record.Waiting.Until, else Spec.EarliestBegin; zero: at once.
-	Due time.Time
-	// Origin is the scheme and the authority of the current URL in lower case, without userinfo, such as
-	// "https://example.com:8443". A default port is as the URL has it.
-	Origin string
-}
-
-// Pending is up to limit of the tasks that have not ended, with numbers after the given one, in order. It reads an
-// index alone, no record: about a microsecond a task, however many have ended.
-func (s *Store) Pending(ctx context.Context, after task.ID, limit int) (list []Pending, err error) {
+// Pending is store.Durable's. It reads an index alone, no record: about a microsecond a task, however many have ended. Of
+// a URL it has scheme and authority, in lower case and without userinfo.
+func (s *Store) Pending(ctx context.Context, after task.ID, limit int) (list []store.Pending, err error) {
 	ses, err := s.db.lookup(s.identifier)
 	if err != nil || limit <= 0 {
 		return nil, err
 	}
 	err = s.db.each(ctx, s.db.read.pending, func(rows *sql.Rows) error {
 		var (
-			p   Pending
-			due int64
+			p             store.Pending
+			due, deadline int64
 		)
-		err := rows.Scan(&p.ID, &p.State, &p.Priority, &due, &p.Origin)
-		p.Due = fromNanos(due)
+		err := rows.Scan(&p.ID, &p.State, &p.Priority, &due, &deadline, &p.URL)
+		p.Due, p.Deadline = fromNanos(due), fromNanos(deadline)
 		list = append(list, p)
 		return err
 	}, ses.id, int64(after), limit)

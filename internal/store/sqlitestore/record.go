@@ -18,6 +18,7 @@ type taskRow struct {
 	state    task.State
 	priority task.Priority
 	due      time.Time
+	deadline time.Time
 	ended    time.Time
 	origin   string
 	record   string
@@ -28,7 +29,7 @@ type taskRow struct {
 func (db *DB) encode(s *session, rec *task.Record, version uint64) (taskRow, error) {
 	row := taskRow{
 		id: rec.ID, version: rec.Version, attempt: rec.Attempt, state: rec.State, priority: rec.Spec.Priority,
-		due: rec.Spec.EarliestBegin, ended: rec.Ended, origin: originOf(rec.CurrentURL()),
+		due: rec.Spec.EarliestBegin, deadline: rec.Deadline(), ended: rec.Ended, origin: originOf(rec.Spec.Request.URL),
 	}
 	if row.priority == 0 {
 		row.priority = task.PriorityDefault

@@ -48,6 +48,7 @@ CREATE TABLE tasks (
 	state    TEXT NOT NULL,
 	priority REAL NOT NULL,
 	due      INTEGER NOT NULL, -- when it wants to go on; 0: at once
+	deadline INTEGER NOT NULL, -- when its time is over; 0: never
 	ended    INTEGER NOT NULL, -- 0: it has not
 	origin   TEXT NOT NULL,    -- scheme, host and port
 	record   TEXT NOT NULL,    -- JSON of task.Record without its secrets
@@ -55,7 +56,7 @@ CREATE TABLE tasks (
 	PRIMARY KEY (session, id)
 ) STRICT;
 
-CREATE INDEX tasks_pending ON tasks (session, id, state, priority, due, origin) WHERE state <> 'completed';
+CREATE INDEX tasks_pending ON tasks (session, id, state, priority, due, deadline, origin) WHERE state <> 'completed';
 CREATE INDEX tasks_ended ON tasks (session, ended, id) WHERE state = 'completed';
 
 CREATE TABLE events (

@@ -21,7 +21,8 @@ const marker = "qXsecretZ7"
 // secretRecord has the marker wherever a record may have a secret.
 func secretRecord() *task.Record {
 	url := "https://user:" + marker + "@example.com/f?token=" + marker
-	resume := &task.ResumeData{Version: 1, URL: url, Part: "/tmp/f.part", Total: -1}
+	resume := &task.ResumeData{Version: 1, URL: url, Part: "/tmp/f.part", Total: -1,
+		Header: http.Header{"Authorization": {"Bearer " + marker}}}
 	return &task.Record{
 		State: task.Completed,
 		Spec: task.Spec{
@@ -30,7 +31,7 @@ func secretRecord() *task.Record {
 				"Authorization": {"Bearer " + marker}, "Cookie": {"a=" + marker}, "Proxy-Authorization": {"Basic " + marker},
 				"X-Api-Key": {marker}, "Accept": {"*/*"},
 			}},
-			Download: &task.DownloadSpec{Path: "/tmp/f", Resume: resume},
+			Download: &task.DownloadSpec{Path: "/tmp/f", Resume: resume, KeyURL: url},
 		},
 		URL: url + "&n=1#" + marker,
 		Response: &task.Response{URL: url, Status: 200, ContentLength: -1, Header: http.Header{

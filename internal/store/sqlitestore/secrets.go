@@ -18,9 +18,12 @@ type secrets struct {
 	ResponseURL   string `json:"responseURL,omitempty"`
 	ResumedURL    string `json:"resumedURL,omitempty"` // of the resume data that the task was made from
 	ResumeDataURL string `json:"resumeDataURL,omitempty"`
+	KeyURL        string `json:"keyURL,omitempty"`
 
 	RequestHeader  http.Header `json:"requestHeader,omitempty"`
 	ResponseHeader http.Header `json:"responseHeader,omitempty"`
+	ResumedHeader  http.Header `json:"resumedHeader,omitempty"`
+	ResumeHeader   http.Header `json:"resumeHeader,omitempty"`
 }
 
 // conceal takes the secrets out of rec. What rec points to is shared, and is copied before it is changed.
@@ -34,15 +37,21 @@ func conceal(rec *task.Record) (s secrets) {
 		s.ResponseHeader, c.Header = c.Header, nil
 		rec.Response = &c
 	}
-	if d := rec.Spec.Download; d != nil && d.Resume != nil {
-		download, resume := *d, *d.Resume
-		hideURL(&resume.URL, &s.ResumedURL)
-		download.Resume = &resume
+	if d := rec.Spec.Download; d != nil && (d.Resume != nil || d.KeyURL != "") {
+		download := *d
+		hideURL(&download.KeyURL, &s.KeyURL)
+		if d.Resume != nil {
+			resume := *d.Resume
+			hideURL(&resume.URL, &s.ResumedURL)
+			s.ResumedHeader, resume.Header = resume.Header, nil
+			download.Resume = &resume
+		}
 		rec.Spec.Download = &download
 	}
 	if rec.ResumeData != nil {
 		c := *rec.ResumeData
 		hideURL(&c.URL, &s.ResumeDataURL)
+		s.ResumeHeader, c.Header = c.Header, nil
 		rec.ResumeData = &c
 	}
 	return s
@@ -57,11 +66,16 @@ func reveal(rec *task.Record, s secrets) {
 		showURL(&rec.Response.URL, s.ResponseURL)
 		rec.Response.Header = s.ResponseHeader
 	}
-	if d := rec.Spec.Download; d != nil && d.Resume != nil {
-		showURL(&d.Resume.URL, s.ResumedURL)
+	if d := rec.Spec.Download; d != nil {
+		showURL(&d.KeyURL, s.KeyURL)
+		if d.Resume != nil {
+			showURL(&d.Resume.URL, s.ResumedURL)
+			d.Resume.Header = s.ResumedHeader
+		}
 	}
 	if rec.ResumeData != nil {
 		showURL(&rec.ResumeData.URL, s.ResumeDataURL)
+		rec.ResumeData.Header = s.ResumeHeader
 	}
 }
 

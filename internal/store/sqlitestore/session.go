@@ -12,17 +12,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
 // State is where a session is in its life. The store only remembers it, but for SessionInvalidated, which a session also
 // becomes by the commit that appends its task.Invalidated event: a kill leaves both or neither.
-type State string
+type State = store.State
 
 const (
-	SessionOpen        State = "open"        // takes new tasks
-	SessionFinishing   State = "finishing"   // closed to new tasks; some have not ended
-	SessionInvalidated State = "invalidated" // all have ended; its last event is stored
+	SessionOpen        = store.Open        // takes new tasks
+	SessionFinishing   = store.Finishing   // closed to new tasks; some have not ended
+	SessionCanceling   = store.Canceling   // the same, and they are being cancelled
+	SessionInvalidated = store.Invalidated // all have ended; its last event is stored
 )
 
 // Info is what is known of a session.

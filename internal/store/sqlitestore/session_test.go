@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -245,6 +246,9 @@ func TestPending(t *testing.T) {
 	s := newSessionStore(t)
 	now := time.Now()
 	recs := newRecords(6)
+	for _, rec := range recs {
+		rec.Since = time.Time{} // without it there is no deadline
+	}
 	recs[0].Spec.EarliestBegin = now.Add(time.Hour)
 	recs[1].Waiting = &task.Wait{Reason: task.WaitRetry, Until: now.Add(time.Minute)}
 	recs[1].Spec.EarliestBegin = now.Add(-time.Hour)
@@ -252,24 +256,28 @@ func TestPending(t *testing.T) {
 	recs[2].Spec.EarliestBegin = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 	recs[3].Spec.Request.URL = "HTTPS://user:pw@Download.Example.com:8443?x"
 	recs[4].Spec.Priority = task.PriorityHigh
-	recs[4].URL = "http://[::1]:80/after/redirect"
+	recs[4].Spec.Request.URL, recs[4].URL = "http://[::1]:80/f", "http://elsewhere/after/redirect"
+	recs[4].Since, recs[4].Spec.Policy.ResourceTimeout = now, time.Hour
 	must(t, s.Create(t.Context(), recs...))
 	must(t, end(t.Context(), s, recs[5]))
 
 	const origin = "https://download.example.com"
-	want := []Pending{
-		{1, task.Running, .5, now.Add(time.Hour), origin},
-		{2, task.Running, .5, now.Add(time.Minute), origin},
-		{3, task.Suspended, .5, time.Unix(0, math.MaxInt64), origin},
-		{4, task.Running, .5, time.Time{}, origin + ":8443"},
-		{5, task.Running, .75, time.Time{}, "http://[::1]:80"},
+	want := []store.Pending{
+		{ID: 1, State: task.Running, Priority: .5, Due: now.Add(time.Hour), URL: origin},
+		{ID: 2, State: task.Running, Priority: .5, Due: now.Add(time.Minute), URL: origin},
+		{ID: 3, State: task.Suspended, Priority: .5, Due: time.Unix(0, math.MaxInt64), URL: origin},
+		{ID: 4, State: task.Running, Priority: .5, URL: origin + ":8443"},
+		{ID: 5, State: task.Running, Priority: .75, Deadline: now.Add(time.Hour), URL: "http://[::1]:80"},
 	}
 	for i := range want {
 		if !want[i].Due.IsZero() {
 			want[i].Due = time.Unix(0, want[i].Due.UnixNano()) // no monotonic reading
 		}
+		if !want[i].Deadline.IsZero() {
+			want[i].Deadline = time.Unix(0, want[i].Deadline.UnixNano())
+		}
 	}
-	var got []Pending
+	var got []store.Pending
 	for after := task.ID(0); ; {
 		page, err := s.Pending(t.Context(), after, 2)
 		must(t, err)

@@ -11,7 +11,7 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// Store is the store.Store of one session. Two of the same session are the same store.
+// Store is the store.Durable of one session. Two of the same session are the same store.
 //
 // Beside what store.Store says, its errors are ErrNoSession, store.ErrFull when the disk is full, after which it works
 // again as soon as there is room, ErrDamaged, and os.ErrClosed.
@@ -20,7 +20,7 @@ type Store struct {
 	identifier string
 }
 
-var _ store.Store = (*Store)(nil)
+var _ store.Durable = (*Store)(nil)
 
 // Create is store.Store's. Ten thousand records are well given in one call, which is one commit.
 func (s *Store) Create(ctx context.Context, recs ...*task.Record) error {
@@ -77,11 +77,8 @@ func (s *Store) Save(ctx context.Context, rec *task.Record, details ...task.Deta
 		if err != nil {
 			return err
 		}
-		if t.writeTask(t.w.updateTask, ses, &row) == 0 && t.err == nil {
-			if t.exists(t.w.taskVersion, ses.id, int64(row.id)) {
-				return fmt.Errorf("task %d: %w", row.id, store.ErrConflict)
-			}
-			return fmt.Errorf("task %d: %w", row.id, store.ErrNotFound)
+		if err := t.swapTask(ses, &row); err != nil {
+			return err
 		}
 		t.appendEvents(ses, c, row.id, events)
 		last = c.lastEvent
@@ -173,10 +170,21 @@ func (db *DB) forget(ctx context.Context, s *session, ids []task.ID) (n int64, e
 	return n, err
 }
 
+// swapTask updates a row, unless it has changed since it was read.
+func (t *tx) swapTask(s *session, row *taskRow) error {
+	if t.writeTask(t.w.updateTask, s, row) > 0 || t.err != nil {
+		return nil
+	}
+	if t.exists(t.w.taskVersion, s.id, int64(row.id)) {
+		return fmt.Errorf("task %d: %w", row.id, store.ErrConflict)
+	}
+	return fmt.Errorf("task %d: %w", row.id, store.ErrNotFound)
+}
+
 // writeTask inserts or updates a row and returns how many it wrote.
 func (t *tx) writeTask(stmt *sql.Stmt, s *session, row *taskRow) int64 {
 	return t.exec(stmt, s.id, int64(row.id), int64(row.version), row.attempt, string(row.state), float64(row.priority),
-		nanos(row.due), nanos(row.ended), row.origin, row.record, row.sealed)
+		nanos(row.due), nanos(row.deadline), nanos(row.ended), row.origin, row.record, row.sealed)
 }
 
 // appendEvents gives events the next numbers of their session.

@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/urlsession/urlsession/internal/task"
+	"github.com/urlsession/urlsession/internal/transfer"
+)
+
+// attempt runs one attempt, in a goroutine of its own, with a slot of its host.
+func (r *run) attempt(h *host) {
+	defer r.e.attempts.Done()
+	r.mu.Lock()
+	if r.phase != queued { // suspended or ended since the slot was given
+		r.unlock()
+		r.e.release(h)
+		return
+	}
+	r.attemptLocked(h)
+}
+
+// attemptLocked is attempt of a run that is still queued. r.mu is held, and released.
+func (r *run) attemptLocked(h *host) {
+	ctx, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	if !r.permitted() || !r.begin(stop) { // parked, or ended just now
+		r.unlock()
+		r.e.release(h)
+		return
+	}
+	a := r.transfer(ctx, h)
+	r.mu.Unlock()
+
+	r.e.mu.Lock()
+	r.e.dequeue(r) // suspended and resumed since the slot was given, it is there again
+	r.e.active[r] = struct{}{}
+	watched := r.e.watchers > 0
+	r.e.mu.Unlock()
+	if watched { // they look at its progress from now on
+		r.changed.notify()
+		r.e.changed.notify()
+	}
+
+	res, err := r.e.runTask(ctx, a)
+
+	r.e.mu.Lock()
+	delete(r.e.active, r)
+	r.e.mu.Unlock()
+	r.e.release(h)
+	r.settle(context.Cause(ctx), res, err)
+}
+
+// begin makes the run's next attempt one that is under way, and false says that it must not be. r.mu is held.
+func (r *run) begin(stop context.CancelCauseFunc) bool {
+	e := r.e
+	r.phase, r.stop = attempting, stop
+	r.rec.Attempt++
+	r.rec.Waiting = nil
+	r.rec.URL = ""
+	r.progress.Store(r.progress.Load().next(r.kind, max(r.seq.Load(), r.earlier)))
+	if e.lasting == nil {
+		r.save()
+		return true
+	}
+	// What the attempt brings first is stored with its number. Before anything is sent this must be, where a request
+	// must not be sent twice, or where it keeps an earlier process from storing more.
+	r.rec.UnderWay = true
+	inherited := r.inherited
+	if r.inherited = false; !inherited && r.resendable() {
+		return true
+	}
+	err := r.save()
+	if err == nil {
+		return true
+	}
+	r.phase, r.stop = queued, nil
+	r.rec.Attempt--
+	r.rec.UnderWay, r.inherited = false, inherited
+	if !r.fenced {
+		r.retry(r.result, &task.Error{Op: "record attempt", Code: task.CannotWriteFile, Unsent: true, Err: err})
+	}
+	return false
+}
+
+// transfer is the attempt that has begun. r.mu is held.
+func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
+	spec := r.rec.Spec // SetPriority changes the record's
+	a := &transfer.Attempt{
+		ID: r.id, Number: r.rec.Attempt, Spec: &spec, Commit: r.rec.Commit, RoundTripper: r.e.rt, Limit: r.e.limit,
+	}
+	o := observer{r: r, host: h, progress: r.progress.Load()}
+	if r.e.lasting == nil {
+		a.Observer = &o
+	} else {
+		a.Observer = &committer{o}
+	}
+	if r.body.from != nil {
+		a.Body = r.body.opener(ctx)
+	}
+	return a
+}

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/urlsession/urlsession/internal/store"
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// audience knows what listeners may have been told. What they have not, newer events may take the place of.
+type audience struct {
+	mu   sync.RWMutex
+	told uint64 // the highest number of an event that may have been read
+}
+
+// tell notes that events up to a number are about to be read. Those may be replaced no more when it returns.
+func (a *audience) tell(to uint64) {
+	a.mu.RLock()
+	known := to <= a.told
+	a.mu.RUnlock()
+	if known {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.told = max(a.told, to)
+}
+
+// tail is a task's newest events where newer ones of the same kinds may take their place.
+type tail struct {
+	first uint64 // number of the first; 0: there is none
+	n     int
+}
+
+// collapses says whether events make a tail: an attempt that came to nothing, or a wait.
+func collapses(details []task.Detail) bool {
+	for i, d := range details {
+		switch d.(type) {
+		case task.Metrics:
+			if i == len(details)-1 {
+				return false
+			}
+		case task.Waiting, task.WillRetry:
+		default:
+			return false
+		}
+	}
+	return len(details) > 0
+}
+
+// saveLasting stores the record and r.unsaved, in place of the events before where nobody has been told of those: waits
+// and retries of a task that nobody looks at do not pile up. Once another writer has the task, its attempt ends. r.mu is
+// held.
+func (r *run) saveLasting() (seq uint64, err error) {
+	ctx, e, n := context.Background(), r.e, len(r.unsaved)
+	collapse := collapses(r.unsaved)
+	amended := false
+	if collapse && r.tail.n == n {
+		e.audience.mu.RLock()
+		if r.tail.first > e.audience.told {
+			amended = true
+			seq, err = r.seq.Load(), e.lasting.Amend(ctx, &r.rec, r.tail.first, r.unsaved...)
+		}
+		e.audience.mu.RUnlock()
+	}
+	if !amended {
+		seq, err = e.store.Save(ctx, &r.rec, r.unsaved...)
+	}
+	switch {
+	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound):
+		r.fenced = true
+		if r.phase == attempting {
+			r.stop(errFenced)
+		}
+	case err != nil:
+	case collapse:
+		r.tail = tail{seq - uint64(n) + 1, n}
+	case n > 0:
+		r.tail = tail{}
+	}
+	return seq, err
+}

@@ -1,0 +1,156 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// Bodies keeps the bodies of responses of data and upload tasks until they are forgotten. Its methods may be called from
+// any goroutine.
+type Bodies interface {
+	// Put keeps a body, in place of an older one; it is durable when Put returns nil.
+	Put(id task.ID, body []byte) error
+	// Open is fs.ErrNotExist where there is none.
+	Open(id task.ID) (io.ReadCloser, error)
+	// Remove removes one; to have none is no error.
+	Remove(id task.ID) error
+	// List names all, so that orphans are found.
+	List() ([]task.ID, error)
+}
+
+// Spool keeps the bodies of requests that came beside their specs until the tasks end. Its methods may be called from any
+// goroutine.
+type Spool interface {
+	// Keep reads a body to its end into a file, which is durable when Keep returns it. ctx bounds the reading.
+	Keep(ctx context.Context, body io.Reader) (task.Body, error)
+	// Remove removes the file at a path that Keep has returned; to have none is no error.
+	Remove(path string) error
+	// List names all files, so that orphans are found.
+	List() ([]string, error)
+}
+
+// spoolBody makes a body that came beside spec a file.
+func (e *Engine) spoolBody(ctx context.Context, spec *task.Spec, body io.Reader) error {
+	if c, ok := body.(io.Closer); ok {
+		defer c.Close()
+	}
+	kept, err := e.spool.Keep(ctx, body)
+	if err != nil {
+		return e.storeError("keep request body", err)
+	}
+	kept.Spooled = true
+	if b := spec.Request.Body; b != nil && b.Size >= 0 && b.Size != kept.Size {
+		_ = e.spool.Remove(kept.Path) // or it is collected as an orphan
+		return &task.Error{Op: "keep request body", URL: task.Redact(spec.Request.URL), Code: task.BodyStreamExhausted,
+			Err: errors.New("the body was not of the size that was said")}
+	}
+	spec.Request.Body = &kept
+	return nil
+}
+
+// dropSpool removes the copy of a request's body when its task has ended.
+func (e *Engine) dropSpool(spec *task.Spec) {
+	if b := spec.Request.Body; e.spool != nil && b != nil && b.Spooled {
+		_ = e.spool.Remove(b.Path) // or it is collected as an orphan
+	}
+}
+
+// bodyLost says whether the request's body was a reader of an earlier process. r.mu is held.
+func (r *run) bodyLost() bool {
+	b := r.rec.Spec.Request.Body
+	return b != nil && b.Path == "" && b.Size != 0 && r.body.from == nil
+}
+
+// keepBody makes the body of the response durable, before the end of its task is. r.mu is held.
+func (r *run) keepBody() error {
+	if r.e.bodies == nil || len(r.result.Body) == 0 || r.rec.Failure != nil {
+		return nil
+	}
+	if err := r.e.bodies.Put(r.id, r.result.Body); err != nil {
+		return err
+	}
+	r.result.Body = nil
+	return nil
+}
+
+// keptBody is Body where Options.Bodies has them.
+func (e *Engine) keptBody(ctx context.Context, id task.ID) (io.ReadCloser, error) {
+	rec, err := e.store.Load(ctx, id)
+	if err != nil {
+		return nil, e.storeError("read body of task", err)
+	}
+	switch {
+	case rec.State != task.Completed:
+		return nil, noBody(errors.New("the task has not ended"))
+	case rec.Failure != nil:
+		return nil, noBody(errors.New("the task has failed, and has no body"))
+	case rec.Spec.Kind == task.Download:
+		return nil, noBody(errors.New("the task is a download: its body is a file"))
+	}
+	body, err := e.bodies.Open(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		if rec.Counts.Received == 0 {
+			return io.NopCloser(bytes.NewReader(nil)), nil // an empty one is not kept
+		}
+		return nil, noBody(errors.New("it is not kept any more"))
+	}
+	if err != nil {
+		return nil, e.storeError("read body of task", err)
+	}
+	return body, nil
+}
+
+// orphans are files that a kill may have left without a task, as they were before any was made.
+type orphans struct {
+	bodies []task.ID
+	spool  []string
+}
+
+func (e *Engine) listOrphans() (o orphans, err error) {
+	if e.bodies != nil {
+		if o.bodies, err = e.bodies.List(); err != nil {
+			return o, e.storeError("list bodies", err)
+		}
+	}
+	if e.spool != nil {
+		if o.spool, err = e.spool.List(); err != nil {
+			return o, e.storeError("list request bodies", err)
+		}
+	}
+	return o, nil
+}
+
+// collect removes those that no task names. What it cannot find out or remove stays until the next time.
+func (e *Engine) collect(o orphans) {
+	ctx := context.Background()
+	for _, id := range o.bodies {
+		if e.hasStopped() {
+			return
+		}
+		if _, err := e.store.Load(ctx, id); isUnknown(err) {
+			_ = e.bodies.Remove(id)
+		}
+	}
+	if len(o.spool) == 0 {
+		return
+	}
+	named := make(map[string]bool)
+	for rec, err := range e.Tasks(ctx) {
+		if err != nil || e.hasStopped() {
+			return
+		}
+		if b := rec.Spec.Request.Body; b != nil && b.Spooled && rec.State != task.Completed {
+			named[b.Path] = true
+		}
+	}
+	for _, path := range o.spool {
+		if !named[path] {
+			_ = e.spool.Remove(path)
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// Create is Service.Create. With Options.Spool the body has been read to its end, and closed, when Create returns.
+func (e *Engine) Create(ctx context.Context, spec task.Spec, body io.Reader) (task.ID, error) {
+	spooled := body != nil && e.spool != nil
+	if spooled {
+		if err := e.takes(&spec); err != nil { // before a long upload is read in vain
+			return 0, err
+		}
+		if err := e.spoolBody(ctx, &spec, body); err != nil {
+			return 0, err
+		}
+		body = nil
+	}
+	r := e.newRun(spec, body)
+	r.mu.Lock()
+	defer r.unlock()
+	if err := e.create(ctx, r); err != nil {
+		if spooled {
+			e.dropSpool(&spec)
+		}
+		return 0, err
+	}
+	return r.id, nil
+}
+
+// CreateBatch makes many tasks in one transaction of the store: all of them, or none with an error. Their bodies are
+// files, or they have none. The numbers are in the order of the specs.
+func (e *Engine) CreateBatch(ctx context.Context, specs []task.Spec) ([]task.ID, error) {
+	if len(specs) == 0 {
+		return nil, nil
+	}
+	runs := make([]*run, len(specs))
+	for i, spec := range specs {
+		if b := spec.Request.Body; b != nil && b.Path == "" && b.Size != 0 {
+			return nil, &task.Error{Op: "create tasks", URL: task.Redact(spec.Request.URL), Code: task.BodyStreamExhausted,
+				Err: errors.New("a task of a batch has no body but a file; create it by itself")}
+		}
+		runs[i] = e.newRun(spec, nil)
+		runs[i].mu.Lock()
+	}
+	defer func() {
+		for _, r := range runs {
+			r.unlock()
+		}
+	}()
+	if err := e.create(ctx, runs...); err != nil {
+		return nil, err
+	}
+	ids := make([]task.ID, len(runs))
+	for i, r := range runs {
+		ids[i] = r.id
+	}
+	return ids, nil
+}
+
+// newRun is of a task that is not stored yet.
+func (e *Engine) newRun(spec task.Spec, body io.Reader) *run {
+	now := time.Now()
+	spec.Priority = cmp.Or(spec.Priority, task.PriorityDefault)
+	r := &run{
+		e: e, kind: spec.Kind, origin: originOf(spec.Request.URL), priority: spec.Priority, body: requestBody{from: body},
+		rec: task.Record{Spec: spec, State: task.Running, Created: now, Since: now},
+	}
+	r.progress.Store(newProgress(spec.Request.Body))
+	r.rec.Counts = r.counts()
+	if spec.Stream {
+		r.data = make(chan piece)
+	}
+	if spec.Download != nil {
+		r.result.ResumeData = spec.Download.Resume // until an attempt has its own
+	}
+	if spec.Suspended {
+		r.rec.State, r.rec.SuspendCount, r.rec.Since = task.Suspended, 1, time.Time{}
+	}
+	return r
+}
+
+// takes says why the session takes no more tasks; nil: it does.
+func (e *Engine) takes(spec *task.Spec) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.takesLocked(spec)
+}
+
+func (e *Engine) takesLocked(spec *task.Spec) error {
+	switch {
+	case e.closed:
+		return &task.Error{Op: "create task", URL: task.Redact(spec.Request.URL), Code: task.SessionInvalidated,
+			Err: errors.New("the session takes no more tasks; make a new session")}
+	case e.stopping:
+		return &task.Error{Op: "create task", URL: task.Redact(spec.Request.URL), Code: task.DaemonLost,
+			Err: errors.New("the process that runs the tasks is ending; try again")}
+	}
+	return nil
+}
+
+// create stores the tasks of new runs and lets them go on. Each run.mu is held.
+func (e *Engine) create(ctx context.Context, runs ...*run) error {
+	e.mu.Lock()
+	if err := e.takesLocked(&runs[0].rec.Spec); err != nil {
+		e.mu.Unlock()
+		return err
+	}
+	e.creating++
+	e.mu.Unlock()
+
+	recs := make([]*task.Record, len(runs))
+	for i, r := range runs {
+		recs[i] = &r.rec
+	}
+	err := e.store.Create(ctx, recs...)
+
+	e.mu.Lock()
+	e.creating--
+	cancel := e.cancel
+	if err == nil {
+		e.alive += len(runs)
+		for _, r := range runs {
+			if r.id = r.rec.ID; e.runs[r.id] == nil && e.loading[r.id] == nil {
+				e.runs[r.id] = r
+			} else { // somebody who lists the session's tasks was faster
+				r.gone = true
+			}
+		}
+	}
+	e.mu.Unlock()
+	if err != nil {
+		e.invalidateIfDone()
+		return e.storeError("create task", err)
+	}
+	for _, r := range runs {
+		switch {
+		case r.gone:
+		case cancel:
+			r.cancelLocked()
+		case r.rec.State == task.Running:
+			r.schedule()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/urlsession/urlsession/internal/store"
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// Finish is Service.Finish.
+func (e *Engine) Finish(ctx context.Context) error { return e.end(ctx, false) }
+
+// Invalidate is Service.Invalidate.
+func (e *Engine) Invalidate(ctx context.Context) error { return e.end(ctx, true) }
+
+// Close invalidates the session, cancels its tasks and waits until all of them have ended and no goroutine is left. An
+// engine whose session is to go on is ended by Stop.
+func (e *Engine) Close() error {
+	err := e.end(context.Background(), true)
+	if err == nil {
+		e.attempts.Wait()
+	}
+	if e.lasting != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = e.Stop(ctx) // at once: all were cancelled, or err says why not
+	}
+	return err
+}
+
+// end closes the session, which a store that outlives the process knows first: else the next process would open it again.
+func (e *Engine) end(ctx context.Context, cancel bool) error {
+	if e.lasting != nil {
+		if err := e.storeEnd(ctx, cancel); err != nil {
+			return e.storeError("invalidate session", err)
+		}
+	}
+	e.mu.Lock()
+	e.closed = true
+	e.cancel = e.cancel || cancel
+	e.mu.Unlock()
+	if cancel {
+		for _, r := range e.resident() {
+			r.mu.Lock()
+			switch {
+			case r.gone:
+			case r.phase == finished:
+				r.finish() // its end could not be stored, and there is no later
+			default:
+				r.cancelLocked()
+			}
+			r.unlock()
+		}
+		if e.lasting != nil {
+			e.attempts.Go(e.cancelStored)
+		}
+	}
+	e.invalidateIfDone()
+	return nil
+}
+
+func (e *Engine) storeEnd(ctx context.Context, cancel bool) error {
+	state, err := e.lasting.State(ctx)
+	if err != nil {
+		return err
+	}
+	next := store.Finishing
+	if cancel {
+		next = store.Canceling
+	}
+	if state == store.Invalidated || state == store.Canceling || state == next {
+		return nil
+	}
+	return e.lasting.SetState(ctx, next)
+}
+
+// invalidateIfDone stores the session's last event once it is closed and its last task has ended.
+func (e *Engine) invalidateIfDone() {
+	e.mu.Lock()
+	last := e.closed && !e.gone && e.alive+e.creating == 0
+	if last {
+		e.gone = true
+		e.releaseHosts()
+	}
+	e.mu.Unlock()
+	if last {
+		e.store.Append(context.Background(), task.Invalidated{})
+		e.mu.Lock()
+		e.over = true
+		e.mu.Unlock()
+		e.changed.notify()
+	}
+}

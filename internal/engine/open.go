@@ -1,0 +1,239 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/urlsession/urlsession/internal/store"
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// Open makes an engine over a store that outlives the process: Options.Store is a store.Durable. Every task of an earlier
+// engine that has not ended goes on: one that ran is queued again at once, unless it waits for its time; one that was
+// suspended stays so; one that was being cancelled ends with Cancelled; and so the session goes on ending. What cannot go
+// on ends with an error that says why: a body that was a stream of the earlier process, and a request that must not be
+// sent twice and may have left.
+//
+// Only one engine at a time may have a session open. An earlier one that lives on is fenced: the store refuses what it
+// writes, and its attempts stop.
+//
+// Open returns when all tasks are known, by some 50 bytes each; their records stay in the store until their turn comes
+// (see residentAtMost).
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	const op = "open session"
+	lasting, ok := o.Store.(store.Durable)
+	if !ok {
+		return nil, &task.Error{Op: op, Code: task.NoSharedContainer, Err: errors.New("its store does not outlive the process")}
+	}
+	e := New(o)
+	e.lasting = lasting
+	state, err := lasting.State(ctx)
+	if err == nil {
+		e.acked, err = lasting.Acknowledged(ctx)
+	}
+	if err == nil {
+		e.audience.told, err = lasting.Last(ctx) // by the earlier process, for all that is known
+	}
+	if err != nil {
+		return nil, e.storeError(op, err)
+	}
+	left, err := e.listOrphans()
+	if err != nil {
+		return nil, err
+	}
+	e.closed, e.cancel = state != store.Open, state == store.Canceling
+	e.gone, e.over = state == store.Invalidated, state == store.Invalidated
+	e.creating++ // the session does not end before all its tasks are known
+	canceling, err := e.inherit(ctx)
+	if err != nil {
+		_ = e.Stop(ctx) // its error is ctx's end at most
+		return nil, e.storeError(op, err)
+	}
+	e.mu.Lock()
+	e.creating--
+	e.mu.Unlock()
+	e.attempts.Go(func() {
+		for _, id := range canceling {
+			e.recall(id)
+		}
+		if state == store.Canceling {
+			e.cancelStored()
+		}
+		e.collect(left)
+	})
+	e.invalidateIfDone()
+	e.expireSoon()
+	return e, nil
+}
+
+// inherit queues the tasks of an earlier engine, and returns those that it was cancelling.
+func (e *Engine) inherit(ctx context.Context) (canceling []task.ID, err error) {
+	var after task.ID
+	for {
+		page, err := e.lasting.Pending(ctx, after, 1024)
+		if err != nil || len(page) == 0 {
+			return canceling, err
+		}
+		after = page[len(page)-1].ID
+		now := time.Now()
+		e.mu.Lock()
+		e.alive += len(page)
+		e.inherited = after
+		for i := range page {
+			switch p := &page[i]; {
+			case p.State == task.Canceling:
+				canceling = append(canceling, p.ID)
+			case p.State == task.Running && !e.cancel:
+				e.await(p, now)
+			}
+		}
+		e.mu.Unlock()
+	}
+}
+
+// await queues a task that is in the store alone, or puts it in the agenda. Engine.mu is held.
+func (e *Engine) await(p *store.Pending, now time.Time) {
+	if p.Due.After(now) && (p.Deadline.IsZero() || p.Due.Before(p.Deadline)) {
+		e.agenda.add(p.ID, p.Due)
+		return
+	}
+	if !p.Deadline.IsZero() {
+		e.agenda.add(p.ID, p.Deadline)
+	}
+	h := e.host(originOf(p.URL))
+	h.queue.push(place{id: p.ID, priority: p.Priority})
+	e.dispatch(h)
+}
+
+// goOn makes a run that was just loaded do what its state says. r.mu is held.
+func (r *run) goOn() {
+	e := r.e
+	e.mu.Lock()
+	cancel := e.cancel
+	e.mu.Unlock()
+	switch {
+	case r.rec.State == task.Canceling:
+		r.endCancelled()
+	case cancel:
+		r.cancelLocked()
+	case r.rec.State == task.Running && !r.hopeless():
+		r.schedule()
+	}
+}
+
+// hopeless ends a task of an earlier process that cannot go on. r.mu is held.
+func (r *run) hopeless() bool {
+	fail := func(code task.Code, err error) *task.Error {
+		return &task.Error{Op: string(r.kind), URL: task.Redact(r.rec.Spec.Request.URL), Code: code, Err: err}
+	}
+	var err error
+	switch {
+	case r.overdue():
+		err = r.resourceError()
+	case r.inherited && r.rec.UnderWay && !r.resendable():
+		cause := fail(task.ConnectionLost, errors.New("the process that sent it has ended in the midst"))
+		err = r.appliedError(cause, cause)
+	case r.bodyLost(), r.rec.Spec.Stream && r.inherited:
+		err = fail(task.BodyStreamExhausted, errors.New(
+			"its body was a stream of a process that has ended; give it as a file, or create the task anew"))
+	default:
+		return false
+	}
+	r.complete(r.result, err)
+	return true
+}
+
+// endCancelled ends a task that is being cancelled and has no attempt under way. What the part file of an earlier process
+// holds, an attempt tells that is cancelled before it begins. r.mu is held.
+func (r *run) endCancelled() {
+	if !r.inherited || r.kind != task.Download || r.rec.Attempt == 0 {
+		r.complete(r.result, r.cancelError())
+		return
+	}
+	r.phase, r.inherited = attempting, false
+	ctx, stop := context.WithCancelCause(context.Background())
+	stop(errCancelled)
+	r.stop = stop
+	a := r.transfer(ctx, &host{})
+	r.e.attempts.Go(func() {
+		res, err := r.e.runTask(ctx, a)
+		if res.ResumeData == nil {
+			r.mu.Lock()
+			res.ResumeData = r.result.ResumeData
+			r.mu.Unlock()
+		}
+		r.settle(errCancelled, res, err)
+	})
+}
+
+// Stop ends the engine and leaves its tasks to the next one that opens the store. Attempts stop and record what they
+// have; a request that must not be sent twice has until ctx ends. Stop returns when no goroutine is left; its error is
+// ctx's, where such a request was stopped. Afterwards there are no new tasks (DaemonLost).
+func (e *Engine) Stop(ctx context.Context) error {
+	e.mu.Lock()
+	e.stopping = true
+	e.agenda.arm()
+	e.releaseHosts()
+	if e.unwatch != nil {
+		e.unwatch()
+		e.unwatch = nil
+	}
+	if e.expiry != nil {
+		e.expiry.Stop()
+	}
+	e.mu.Unlock()
+	e.interrupt((*run).resendable)
+	done := make(chan struct{})
+	go func() {
+		e.attempts.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	stopped := e.interrupt(func(r *run) bool { return !r.resendable() })
+	<-done
+	if stopped == 0 {
+		return nil
+	}
+	return ctx.Err()
+}
+
+// interrupt stops those attempts that which chooses, and returns how many.
+func (e *Engine) interrupt(which func(*run) bool) (n int) {
+	for _, r := range e.resident() {
+		r.mu.Lock()
+		if r.phase == attempting && which(r) {
+			r.stop(errStopped)
+			n++
+		}
+		r.mu.Unlock()
+	}
+	return n
+}
+
+func (e *Engine) hasStopped() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stopping
+}
+
+// cancelStored cancels the tasks that are in the store alone.
+func (e *Engine) cancelStored() {
+	var after task.ID
+	for {
+		page, err := e.lasting.Pending(context.Background(), after, 1024)
+		if err != nil || len(page) == 0 {
+			return // what is left is cancelled when its turn comes, or by the next engine
+		}
+		for _, p := range page {
+			if after = p.ID; e.hasStopped() {
+				return
+			}
+			_ = e.change("cancel task", p.ID, (*run).cancelLocked) // as above
+		}
+	}
+}
