@@ -23,7 +23,7 @@ var law = []rule{
 	{"internal/credential", "internal/task internal/durable", "secrets stay where few packages can reach"},
 	{"internal/partial", "internal/task internal/durable", "a part file's rules hold whatever writes it"},
 	{"internal/platform", "internal/task internal/durable", "what the machine says is the same whoever asks"},
-	{"internal/control", "internal/task internal/durable", "the Service is an interface: whoever implements it imports it, never the reverse"},
+	{"internal/control", "internal/task", "the Service is an interface: whoever implements it imports it, never the reverse"},
 	{"internal/control/server", "internal/control", "the socket's face is put on a Service, not on an engine"},
 	{"internal/transport", "internal/cookie internal/httpcache internal/credential", "a RoundTripper knows requests; files and queues are above it"},
 	{"internal/transfer", "internal/partial internal/transport", "how a task runs does not know when it runs"},
@@ -42,6 +42,7 @@ var testHelpers = []string{"internal/store/storetest", "urlsessiontest"}
 // testsMay adds to what the tests of one package may import.
 var testsMay = []rule{
 	{"internal/engine", "internal/store/memstore internal/control", "an engine needs some store to run, and its tests assert that it is a Service"},
+	{"internal/control/server", "internal/engine internal/store/memstore internal/transfer", "one table of behaviours judges an engine, and the same engine through client and server"},
 }
 
 // never names what must not be reached by some package, also through others. A path stands for the packages below it
@@ -61,6 +62,7 @@ var nevers = []never{
 	{".", "flag", false, "a library does not register flags in its user's program"},
 	{"internal/engine", "internal/control", false, "the engine does not know that a socket exists: drift between session kinds must fail in the root, where both meet"},
 	{"internal/task", "os", true, "the vocabulary does no I/O"},
+	{"internal/control", "github.com/danielgtaylor/huma", false, "the client is linked by the root, and the daemon's HTTP framework is the daemon's"},
 	{"cmd/urlsession", "internal", true, "what the command needs, users need: it belongs in the public API"},
 	{"bench", "internal", true, "a benchmark measures what users get"},
 }

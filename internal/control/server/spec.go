@@ -1,0 +1,56 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"reflect"
+
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
+
+// checkSpec refuses a spec that no session of ours would make: a file's path that means something only in the app, what
+// only a session in process can do, and values without a meaning.
+func checkSpec(op string, s *task.Spec) error {
+	bad := func(format string, args ...any) error { return malformed(op, http.StatusBadRequest, format, args...) }
+	switch {
+	case s.Kind != task.Data && s.Kind != task.Download && s.Kind != task.Upload:
+		return bad("kind %q", s.Kind)
+	case s.Request.Method == "":
+		return bad("the request has no method")
+	case s.Stream:
+		return bad("only a session in process can stream a body")
+	case (s.Kind == task.Download) != (s.Download != nil):
+		return bad("a download has a destination, and nothing else has")
+	case !(s.Priority >= 0 && s.Priority <= 1):
+		return bad("priority %v; it goes from above 0 to 1", float64(s.Priority))
+	case s.Limit < 0 || s.Policy.RequestTimeout < 0 || s.Policy.ResourceTimeout < 0 || s.Policy.Retries < -1:
+		return bad("a limit, a timeout or the number of retries is negative")
+	case len(s.Key) > 255:
+		return bad("a key of %d bytes; at most 255 are taken", len(s.Key))
+	}
+	if b := s.Request.Body; b != nil && (b.Path != "" && !filepath.IsAbs(b.Path) || b.Size < -1) {
+		return bad("the body's file is not absolute, or its size is negative")
+	}
+	if d := s.Download; d != nil {
+		for _, p := range []string{d.Path, d.DigestFile} {
+			if p != "" && !filepath.IsAbs(p) {
+				return bad("the path %q is not absolute", p)
+			}
+		}
+	}
+	return checkURL(op, s.Request.URL)
+}
+
+func checkURL(op, raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "":
+		return &task.Error{Op: op, URL: task.Redact(raw), Code: task.BadURL}
+	case u.Scheme != "http" && u.Scheme != "https":
+		return &task.Error{Op: op, URL: task.Redact(raw), Code: task.UnsupportedURL}
+	}
+	return nil
+}

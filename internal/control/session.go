@@ -1,0 +1,72 @@
+package control
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// Info is what the daemon tells of the session.
+func (c *Client) Info(ctx context.Context) (SessionInfo, error) {
+	var info SessionInfo
+	err := c.call(ctx, request{op: "look up session", method: http.MethodGet, path: sessionPath(c.session)}, &info)
+	return info, err
+}
+
+// Sessions are those of the daemon, all of them.
+func (c *Client) Sessions(ctx context.Context) ([]SessionInfo, error) {
+	var list SessionList
+	err := c.call(ctx, request{op: "list sessions", method: http.MethodGet, path: "/v1/sessions"}, &list)
+	return list.Sessions, err
+}
+
+// Status is the daemon's.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	err := c.call(ctx, request{op: "ask the daemon's status", method: http.MethodGet, path: "/v1/status"}, &s)
+	return s, err
+}
+
+// Finish is Service.Finish, Invalidate Service.Invalidate.
+func (c *Client) Finish(ctx context.Context) error { return c.post(ctx, "finish session", "finish") }
+func (c *Client) Invalidate(ctx context.Context) error {
+	return c.post(ctx, "invalidate session", "invalidate")
+}
+
+// Flush is Service.Flush, Reset Service.Reset.
+func (c *Client) Flush(ctx context.Context) error { return c.post(ctx, "flush session", "flush") }
+func (c *Client) Reset(ctx context.Context) error { return c.post(ctx, "reset session", "reset") }
+
+func (c *Client) post(ctx context.Context, op, element string) error {
+	return c.call(ctx, request{op: op, method: http.MethodPost, path: sessionPath(c.session, element)}, nil)
+}
+
+// Acknowledge is Service.Acknowledge. Within this client's loop over the events as their owner it returns at once, and
+// the newest number follows, so that a fast reader does not wait for the disk at each event; a failure is the error of
+// one of the next calls. When the loop is left, all is sent. An app that is killed may get again what it acknowledged
+// last.
+func (c *Client) Acknowledge(ctx context.Context, sequence uint64) error {
+	c.mu.Lock()
+	owner := c.owner
+	c.mu.Unlock()
+	if owner != nil {
+		if taken, err := owner.acknowledge(sequence); taken {
+			return err
+		}
+	}
+	return c.acknowledge(ctx, sequence)
+}
+
+func (c *Client) acknowledge(ctx context.Context, sequence uint64) error {
+	return c.send(ctx, "acknowledge events", http.MethodPut, sessionPath(c.session, "acknowledged"), Acknowledgement{sequence})
+}
+
+// send is a call with a body in JSON and without an answer.
+func (c *Client) send(ctx context.Context, op, method, path string, v any) error {
+	body, err := encode(v)
+	if err != nil {
+		return &task.Error{Op: op, Code: task.Unknown, Err: err}
+	}
+	return c.call(ctx, request{op: op, method: method, path: path, body: body}, nil)
+}
