@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -11,8 +12,9 @@ import (
 // acknowledger sends the acknowledgements of one iteration as owner: one at a time, and of those that come meanwhile only
 // the newest.
 type acknowledger struct {
-	ctx  context.Context // not ended by the loop's
-	send func(ctx context.Context, sequence uint64) error
+	ctx    context.Context // not ended by the loop's
+	cancel context.CancelFunc
+	send   func(ctx context.Context, sequence uint64) error
 
 	sending sync.WaitGroup
 	mu      sync.Mutex
@@ -68,17 +70,29 @@ func (c *Client) own(ctx context.Context) (*acknowledger, error) {
 		return nil, &task.Error{Op: "listen to session as its owner", Code: task.SessionInUse,
 			Err: errors.New("another loop over the session's events is under way; listen to its tasks instead")}
 	}
-	c.owner = &acknowledger{ctx: context.WithoutCancel(ctx), send: c.acknowledge}
-	return c.owner, nil
+	a := &acknowledger{send: c.acknowledge}
+	a.ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	c.owner = a
+	return a, nil
 }
 
-// disown ends it, once what was acknowledged is sent, or cannot be: it comes again then.
-func (c *Client) disown(a *acknowledger) {
+// finishFor is how long a loop that is left waits for its last acknowledgement, where the daemon is away.
+const finishFor = 2 * time.Second
+
+// finish waits until what was acknowledged is sent, or cannot be: it comes again then. Nothing more is taken.
+func (a *acknowledger) finish() {
 	a.mu.Lock()
 	a.over = true
 	a.mu.Unlock()
+	late := time.AfterFunc(finishFor, a.cancel)
 	a.sending.Wait()
+	late.Stop()
+	a.cancel()
+}
+
+// disown ends the iteration.
+func (c *Client) disown() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.owner = nil
-	c.mu.Unlock()
 }

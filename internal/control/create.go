@@ -44,6 +44,9 @@ func (c *Client) Create(ctx context.Context, spec task.Spec, body io.Reader) (ta
 		}
 		return len(ids) == 1
 	})
+	if err == nil && made.Task == 0 {
+		err = &task.Error{Op: op, URL: c.dialer.socket, Code: task.CannotParseResponse, Err: errors.New("the daemon made a task and named no number")}
+	}
 	if err != nil {
 		return 0, err
 	}

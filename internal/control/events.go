@@ -32,13 +32,14 @@ const (
 // again when the daemon is back, and the loop fails with SessionInUse if somebody else was faster.
 func (c *Client) Events(ctx context.Context, q task.EventQuery) iter.Seq2[task.Event, error] {
 	return func(yield func(task.Event, error) bool) {
+		var owner *acknowledger
 		if q.Own {
-			owner, err := c.own(ctx)
-			if err != nil {
+			var err error
+			if owner, err = c.own(ctx); err != nil {
 				yield(task.Event{}, err)
 				return
 			}
-			defer c.disown(owner)
+			defer c.disown()
 		}
 		l := &listening{c: c, q: q, changed: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 		if q.After != nil {
@@ -49,6 +50,9 @@ func (c *Client) Events(ctx context.Context, q task.EventQuery) iter.Seq2[task.E
 		reader.Go(func() { l.read(reading) })
 		defer reader.Wait()
 		defer stop()
+		if owner != nil {
+			defer owner.finish() // while the claim holds
+		}
 		l.yield(ctx, yield)
 	}
 }

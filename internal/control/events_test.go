@@ -142,7 +142,7 @@ func FuzzAnswers(f *testing.F) {
 func TestAcknowledgements(t *testing.T) {
 	gate, sent := make(chan struct{}), make(chan uint64, 10)
 	refuse := false
-	a := &acknowledger{ctx: t.Context(), send: func(_ context.Context, n uint64) error {
+	a := &acknowledger{ctx: t.Context(), cancel: func() {}, send: func(_ context.Context, n uint64) error {
 		<-gate
 		if refuse {
 			return &task.Error{Code: task.DaemonLost}
@@ -150,8 +150,6 @@ func TestAcknowledgements(t *testing.T) {
 		sent <- n
 		return nil
 	}}
-	c := new(Client)
-	c.owner = a
 	for n := uint64(1); n <= 5; n++ {
 		if taken, err := a.acknowledge(n); !taken || err != nil {
 			t.Fatal(taken, err)
@@ -178,7 +176,7 @@ func TestAcknowledgements(t *testing.T) {
 	if _, err := a.acknowledge(8); err != nil {
 		t.Error(err)
 	}
-	c.disown(a)
+	a.finish()
 	if n := <-sent; n != 8 {
 		t.Errorf("last %d", n)
 	}

@@ -24,7 +24,6 @@ type file struct {
 
 	mu     sync.Mutex
 	ranges []string
-	after  func(n int) // called when n requests have come; may be nil
 }
 
 func serveFile(t *testing.T, size int) *file {

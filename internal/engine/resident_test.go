@@ -197,7 +197,7 @@ func TestDeadlineOfATaskThatIsNotInMemory(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		p.crash()
-		p = d.boot(t, hang, resident(1), func(o *engineOptions) { o.MaxPerHost = 1 })
+		d.boot(t, hang, resident(1), func(o *engineOptions) { o.MaxPerHost = 1 })
 		time.Sleep(time.Hour + time.Second)
 		for _, id := range ids {
 			if rec := d.record(t, id); rec.State != task.Completed || rec.Failure.Code != task.TimedOut {

@@ -69,8 +69,9 @@ func responds[T any](registry huma.Registry) map[string]*huma.Response {
 func (s *server) create(w http.ResponseWriter, r *http.Request) {
 	const op = "create task"
 	session := r.PathValue("session")
+	unhurried := hurry(w)
 	spec, body, err := s.readTask(op, r)
-	if err != nil {
+	if unhurried(); err != nil {
 		refuseBody(w, r, err)
 		return
 	}
@@ -102,7 +103,9 @@ func (s *server) createBatch(w http.ResponseWriter, r *http.Request) {
 	const op = "create tasks"
 	session := r.PathValue("session")
 	var batch control.Batch
-	if err := decode(op, r.Body, control.MaxBytes, &batch); err != nil {
+	unhurried := hurry(w)
+	err := decode(op, r.Body, control.MaxBytes, &batch)
+	if unhurried(); err != nil {
 		refuseBody(w, r, err)
 		return
 	}
@@ -232,6 +235,16 @@ func decode(op string, r io.Reader, most int64, v any) error {
 		return malformed(op, http.StatusRequestEntityTooLarge, "it is of more than %d bytes", most)
 	}
 	return malformed(op, http.StatusBadRequest, "it is no JSON that this version knows: %w", err)
+}
+
+// readFor is how long JSON may take to come in. A body that a task sends has the time that its app takes.
+const readFor = 30 * time.Second
+
+// hurry gives the request's reads readFor, until the function that it returns is called.
+func hurry(w http.ResponseWriter) (unhurried func()) {
+	rc := http.NewResponseController(w)
+	rc.SetReadDeadline(time.Now().Add(readFor))
+	return func() { rc.SetReadDeadline(time.Time{}) }
 }
 
 // lingerFor is how long, and lingerMost how many bytes, a client that is still sending gets to see why it was refused:

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/control/server"
@@ -327,4 +330,50 @@ func TestLimitsOfRequests(t *testing.T) {
 	if n := count(t, c); n != 0 {
 		t.Errorf("%d tasks", n)
 	}
+}
+
+// TestSlowSpec: a spec that does not come is given up; a body that takes its time is not.
+func TestSlowSpec(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(t, newNetwork().run)
+		p := newPipes()
+		s := server.NewHTTPServer(context.Background(), server.New(d.sessions, server.Options{}))
+		served := make(chan error)
+		go func() { served <- s.Serve(p) }()
+		c := d.client(func(o *control.ClientOptions) { o.DialContext = p.dial })
+
+		conn, err := p.dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		go io.WriteString(conn, "POST /v1/sessions/s/tasks HTTP/1.1\r\nHost: urlsession\r\nContent-Length: 100\r\nContent-Type: application/json\r\n\r\n{")
+		answer, err := bufio.NewReader(conn).ReadString('\n')
+		if took := time.Since(began); err != nil || !strings.Contains(answer, "400") || took != 30*time.Second {
+			t.Errorf("%q, %v, after %v", answer, err, took)
+		}
+		conn.Close()
+
+		slow := 0
+		id, err := c.Create(t.Context(), upload(-1), readFunc(func(p []byte) (int, error) {
+			if slow++; slow == 5 {
+				return 0, io.EOF
+			}
+			time.Sleep(time.Minute)
+			return copy(p, "x"), nil
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec := end(t, c, id); rec.Counts.Sent != 4 {
+			t.Errorf("sent %d bytes", rec.Counts.Sent)
+		}
+		c.Close()
+		s.Close()
+		<-served
+		for _, s := range d.sessions.all {
+			s.Close()
+		}
+		time.Sleep(time.Minute)
+	})
 }
