@@ -49,6 +49,7 @@ func TestConstantsAreThoseOfTheVocabulary(t *testing.T) {
 		string(WaitConnectivity): string(task.WaitConnectivity), string(WaitDiscretionary): string(task.WaitDiscretionary),
 		string(WaitSchedule): string(task.WaitSchedule), string(WaitHostLimit): string(task.WaitHostLimit),
 		string(WaitRetry): string(task.WaitRetry), string(WaitAuthentication): string(task.WaitAuthentication),
+		string(WaitSpace): string(task.WaitSpace),
 	} {
 		if ours != theirs {
 			t.Errorf("public is %q, internal %q", ours, theirs)

@@ -40,39 +40,43 @@ func TestRetriesCollapseWhileNobodyListens(t *testing.T) {
 	})
 }
 
-// What somebody was told stays, and what comes is told.
+// What somebody was told stays, and what comes is told, also where reading takes long.
 func TestRetriesDoNotCollapseForAListener(t *testing.T) {
-	for _, q := range []task.EventQuery{{Task: 1}, {Own: true}} {
-		synctest.Test(t, func(t *testing.T) {
-			d := newDisk()
-			p := d.boot(t, failsAfter(20))
-			id := create(t, p.Engine, get("http://h/", retries(-1)))
-			time.Sleep(5 * time.Second)
-			told := map[uint64]int{}
-			attempt := 0
-			for ev, err := range p.Events(t.Context(), q) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				if r, ok := ev.Detail.(task.WillRetry); ok {
-					if told[ev.Sequence]++; told[ev.Sequence] > 1 || r.Attempt <= attempt {
-						t.Errorf("told of attempt %d after %d, by event %d", r.Attempt, attempt, ev.Sequence)
+	for _, reading := range []time.Duration{0, 10 * time.Second} {
+		for _, q := range []task.EventQuery{{Task: 1}, {Own: true}} {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDisk()
+				p := d.start(t, &process{reading: reading}, failsAfter(20))
+				id := create(t, p.Engine, get("http://h/", retries(-1)))
+				time.Sleep(5 * time.Second)
+				told := map[uint64]int{} // attempts, by their events' numbers
+				attempt := 0
+				for ev, err := range p.Events(t.Context(), q) {
+					if err != nil {
+						t.Fatal(err)
 					}
-					attempt = r.Attempt
+					if r, ok := ev.Detail.(task.WillRetry); ok {
+						if told[ev.Sequence] != 0 || r.Attempt <= attempt {
+							t.Errorf("told of attempt %d after %d, by event %d", r.Attempt, attempt, ev.Sequence)
+						}
+						attempt = r.Attempt
+						told[ev.Sequence] = attempt
+						time.Sleep(reading * 20) // and so does listening
+					}
+					if _, ok := ev.Detail.(task.SessionCompleted); ok {
+						break
+					}
 				}
-				if _, ok := ev.Detail.(task.SessionCompleted); ok {
-					break
+				for _, ev := range d.log(t, id) {
+					if r, ok := ev.Detail.(task.WillRetry); ok && told[ev.Sequence] != r.Attempt {
+						t.Errorf("event %d is of attempt %d, and attempt %d was told", ev.Sequence, r.Attempt, told[ev.Sequence])
+					}
 				}
-			}
-			for _, ev := range d.log(t, id) {
-				if r, ok := ev.Detail.(task.WillRetry); ok && told[ev.Sequence] == 0 {
-					t.Errorf("not told of %+v", r)
+				if attempt != 20 || reading == 0 && len(told) < 15 {
+					t.Errorf("told of %d retries, up to attempt %d", len(told), attempt)
 				}
-			}
-			if attempt != 20 || len(told) < 15 {
-				t.Errorf("told of %d retries, up to attempt %d", len(told), attempt)
-			}
-		})
+			})
+		}
 	}
 }
 

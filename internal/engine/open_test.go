@@ -603,3 +603,76 @@ func TestCloseEndsASessionThatLasts(t *testing.T) {
 		}
 	})
 }
+
+func TestLateWriterDoesNotTryAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		var late attempts
+		old := d.boot(t, late.run(func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+			answer(200)(ctx, a)
+			time.Sleep(time.Minute)
+			return transfer.Result{}, lost(false)
+		}))
+		id := create(t, old.Engine, get("http://h/", retries(-1)))
+		synctest.Wait()
+		now := d.boot(t, func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+			time.Sleep(24 * time.Hour)
+			return answer(200)(ctx, a)
+		})
+		if rec := end(t, now.Engine, id); rec.Attempt != 2 || rec.Retries != 0 {
+			t.Errorf("%+v", rec)
+		}
+		if n := len(late.list()); n != 1 {
+			t.Errorf("the late engine has made %d attempts", n)
+		}
+		if n := old.Alive(); n != 0 {
+			t.Errorf("the late engine counts %d tasks", n)
+		}
+	})
+}
+
+// The network may be there by now: a task that waited for it tries at once.
+func TestWaitForConnectivityEndsWithItsProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		p := d.boot(t, unreachable)
+		id := create(t, p.Engine, get("http://h/", func(s *task.Spec) { s.Policy.WaitsForConnectivity = true }))
+		time.Sleep(10 * time.Minute)
+		if rec := d.record(t, id); rec.Waiting == nil || rec.Waiting.Reason != task.WaitConnectivity {
+			t.Fatalf("waiting: %+v", rec.Waiting)
+		}
+		// A look at the task in between stores when it is to be tried again.
+		p.SetPriority(t.Context(), id, task.PriorityHigh)
+		p.crash()
+		p = d.boot(t, answer(200))
+		begun := time.Now()
+		end(t, p.Engine, id)
+		if d := time.Since(begun); d != 0 {
+			t.Errorf("it waited %v", d)
+		}
+	})
+}
+
+// What an earlier process has stored is not told with the progress of this one.
+func TestProgressIsNotToldWithEventsOfAnEarlierProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		p := d.boot(t, func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+			a.Observer.Sent(500, 1000)
+			answer(200)(ctx, a)
+			return hang(ctx, a)
+		})
+		id := create(t, p.Engine, get("http://h/", method("PUT")))
+		synctest.Wait()
+		p.crash()
+		p = d.boot(t, func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+			a.Observer.Sent(10, 1000)
+			time.Sleep(10 * time.Second)
+			return answer(200)(ctx, a)
+		})
+		synctest.Wait()
+		if s := names(collect(t, p.Engine, id)); s != "responsereceived sessioneventscompleted uploadprogress responsereceived sessioncompleted" {
+			t.Errorf("events: %s", s)
+		}
+	})
+}

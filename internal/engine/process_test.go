@@ -32,6 +32,7 @@ type process struct {
 	beforeSave, afterSave func(*task.Record) error
 
 	unreadable atomic.Bool
+	reading    time.Duration // how long the disk takes to find events, before it reads them
 }
 
 type engineOptions = engine.Options
@@ -124,6 +125,13 @@ func (s *processStore) Save(ctx context.Context, rec *task.Record, details ...ta
 
 func (s *processStore) Amend(ctx context.Context, rec *task.Record, from uint64, details ...task.Detail) error {
 	return s.save(rec, func() error { return s.Store.Amend(ctx, rec, from, details...) })
+}
+
+func (s *processStore) Events(ctx context.Context, after uint64, id task.ID, limit int) ([]task.Event, error) {
+	if d := s.p.reading; d > 0 {
+		time.Sleep(d)
+	}
+	return s.Store.Events(ctx, after, id, limit)
 }
 
 func (s *processStore) Append(ctx context.Context, details ...task.Detail) error {

@@ -18,12 +18,14 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// behaviours are what a caller of a Service may rely on, whoever it is. Each is run against an engine, and against the
-// same engine through client, socket and server: drift between the two fails here.
-var behaviours = []struct {
+type behaviour struct {
 	name string
 	test func(t *testing.T, svc control.Service, n *network)
-}{
+}
+
+// behaviours are what a caller of a Service may rely on, whoever it is. Each is run against an engine, and against the
+// same engine through client, socket and server: drift between the two fails here.
+var behaviours = []behaviour{
 	{"numbers ascend from 1", func(t *testing.T, svc control.Service, _ *network) {
 		for want := task.ID(1); want <= 3; want++ {
 			if id := create(t, svc, get("ok")); id != want {
@@ -408,70 +410,6 @@ var behaviours = []struct {
 			}
 		}
 	}},
-	{"a batch", func(t *testing.T, svc control.Service, _ *network) {
-		b, ok := svc.(control.Batcher)
-		if !ok {
-			return
-		}
-		ids, err := b.CreateBatch(t.Context(), []task.Spec{get("ok"), get("refused"), get("ok")})
-		if err != nil && strings.Contains(err.Error(), "unsupported") {
-			return // the client can, and the service at its other end cannot
-		}
-		if err != nil || !slices.Equal(ids, []task.ID{1, 2, 3}) {
-			t.Fatalf("%v, %v", ids, err)
-		}
-		for i, id := range ids {
-			if rec := end(t, svc, id); (rec.Failure != nil) != (i == 1) {
-				t.Errorf("task %d: %+v", id, rec.Failure)
-			}
-		}
-		if ids, err := b.CreateBatch(t.Context(), nil); len(ids) != 0 || err != nil {
-			t.Errorf("%v, %v", ids, err)
-		}
-		if err := svc.Finish(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		_, err = b.CreateBatch(t.Context(), []task.Spec{get("ok")})
-		code(t, err, task.SessionInvalidated)
-	}},
-	{"a page", func(t *testing.T, svc control.Service, _ *network) {
-		p, ok := svc.(control.Pager)
-		if !ok {
-			return
-		}
-		for range 10 {
-			end(t, svc, create(t, svc, get("ok")))
-		}
-		var ids []task.ID
-		for rec, err := range p.TasksAfter(t.Context(), 7) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			ids = append(ids, rec.ID)
-		}
-		if !slices.Equal(ids, []task.ID{8, 9, 10}) {
-			t.Errorf("%v", ids)
-		}
-	}},
-	{"another URL", func(t *testing.T, svc control.Service, _ *network) {
-		r, ok := svc.(control.URLReplacer)
-		if !ok {
-			return
-		}
-		id := create(t, svc, get("hang"))
-		code(t, r.ReplaceURL(t.Context(), id, "/new"), task.BadURL)
-		code(t, r.ReplaceURL(t.Context(), id, "ftp://h/"), task.UnsupportedURL)
-		err := r.ReplaceURL(t.Context(), id, "http://example.com/ok?sig=1")
-		if err != nil && strings.Contains(err.Error(), "unsupported") {
-			return // the client can, and the service at its other end cannot
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if rec := end(t, svc, id); rec.Failure != nil || rec.CurrentURL() != "http://example.com/ok?sig=1" {
-			t.Errorf("%s, %+v", rec.CurrentURL(), rec.Failure)
-		}
-	}},
 	{"events survive their form on the wire", func(t *testing.T, svc control.Service, _ *network) {
 		end(t, svc, create(t, svc, get("ok")))
 		end(t, svc, create(t, svc, get("refused")))
@@ -488,16 +426,8 @@ var behaviours = []struct {
 	}},
 }
 
-// An engine has all that a client has.
-var (
-	_ control.Service     = (*engine.Engine)(nil)
-	_ control.Batcher     = (*engine.Engine)(nil)
-	_ control.Pager       = (*engine.Engine)(nil)
-	_ control.URLReplacer = (*engine.Engine)(nil)
-)
-
 func TestServices(t *testing.T) {
-	for _, b := range behaviours {
+	for _, b := range slices.Concat(behaviours, beyond) {
 		t.Run(b.name, func(t *testing.T) {
 			t.Run("engine", func(t *testing.T) {
 				n := newNetwork()

@@ -112,6 +112,7 @@ func TestCursorOfTheFuture(t *testing.T) {
 		})
 	}()
 	<-started
+	time.Sleep(50 * time.Millisecond) // it is likely the first then that follows; nothing tells
 	done := make(chan []task.Event)
 	begun := make(chan struct{})
 	go func() {
