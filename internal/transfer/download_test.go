@@ -167,32 +167,34 @@ func TestCodedDownload(t *testing.T) {
 // A cancelled download holds what had arrived, and returns the caller's cause.
 func TestCancel(t *testing.T) {
 	srv, a := newFixture(t)
-	gate := NewGate()
-	defer gate.Open()
-	srv.Script("/f", HoldAt(AtBody(100_000), gate))
+	const arrived = 100_000
+	srv.Script("/f", StallAt(AtBody(arrived), Forever))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	mine := errors.New("the user had enough")
-	go func() {
-		gate.Wait(ctx)
-		srv.WaitSent(ctx, "/f", 100_000)
-		cancel(mine)
-	}()
+	a.Observer.(*observer).onReceived = func(total int64) {
+		if total == arrived {
+			cancel(mine)
+		}
+	}
 	res, err := Run(ctx, a)
 	if err != mine {
 		t.Fatalf("error %v, want the cause", err)
 	}
 	wantNoFile(t, a)
 	if res.ResumeData == nil {
-		t.Skip("nothing had arrived when the cancel did")
+		t.Fatal("no resume data")
 	}
 	d := res.ResumeData
 	if d.ETag != `"v1"` || d.Total != file.Size || d.URL != a.Spec.Request.URL || len(d.Held) != 1 {
 		t.Errorf("resume data %+v", d)
 	}
-	held := d.Held[0][1]
+	if held := d.Held[0]; held != [2]int64{0, arrived} {
+		t.Errorf("held %v, want all that had arrived", held)
+	}
+	a.Observer.(*observer).onReceived = nil
 	res, err = Run(t.Context(), again(a))
 	wantFile(t, res, err, file)
-	wantRanges(t, srv, fmt.Sprintf(`-, %d- if "v1"`, held))
+	wantRanges(t, srv, fmt.Sprintf(`-, %d- if "v1"`, arrived))
 }
 
 func TestCancelBeforeAll(t *testing.T) {

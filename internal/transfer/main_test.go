@@ -50,13 +50,14 @@ type observer struct {
 	onRedirect func(status int, from, to *http.Request) (*http.Request, error)
 	onData     func(context.Context, []byte) error
 
-	mu        sync.Mutex
-	calls     []string // "redirect 302", "response 200", "data"
-	received  []int64
-	expected  int64
-	sent      int64
-	sentTotal int64
-	data      []byte
+	mu         sync.Mutex
+	calls      []string // "redirect 302", "response 200", "data"
+	received   []int64
+	onReceived func(total int64)
+	expected   int64
+	sent       int64
+	sentTotal  int64
+	data       []byte
 }
 
 func (o *observer) Redirect(_ context.Context, status int, from, to *http.Request) (*http.Request, error) {
@@ -85,6 +86,9 @@ func (o *observer) Received(total, expected int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.received, o.expected = append(o.received, total), expected
+	if o.onReceived != nil {
+		o.onReceived(total)
+	}
 }
 
 func (o *observer) Data(ctx context.Context, p []byte) error {
