@@ -1,6 +1,7 @@
 package urlsession
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -68,8 +69,9 @@ type Configuration struct {
 
 	// TLSMinimumVersion is the oldest version of TLS that is spoken, such as tls.VersionTLS13. 0: TLS 1.2.
 	TLSMinimumVersion uint16
-	// RootCAs are the authorities that may sign a server's certificate; nil: the system's.
-	RootCAs *x509.CertPool
+	// RootCAs are the authorities that may sign a server's certificate, in PEM; nil: the system's. New refuses what holds
+	// none.
+	RootCAs []byte
 	// ClientCertificates are shown to servers that ask for one of their authority.
 	ClientCertificates []tls.Certificate
 	// InsecureSkipVerify takes ANY certificate: whoever sits between can read and change all that is sent and received,
@@ -89,6 +91,21 @@ type Configuration struct {
 	// ForbidDowngrade makes a redirect from https to http an error (ErrRequiresSecureConnection). Without it such a
 	// redirect is followed, without the request's Authorization, Proxy-Authorization and Cookie.
 	ForbidDowngrade bool
+
+	// Daemon is who runs the tasks of a background session; the zero value is the user's own daemon, which is started where
+	// it does not run.
+	Daemon Daemon
+	// Discretionary lets the tasks of a background session run only while the machine draws on no battery and the network
+	// is not metered. Else they wait (WaitDiscretionary), also in the midst.
+	Discretionary bool
+	// LaunchCommand is a program and its arguments, which the daemon runs when events of a background session wait and
+	// nobody listens to them as the owner: when its last task has ended. There is no shell. The session's identifier is
+	// added as the last argument, and stands in the environment as URLSESSION_SESSION; URLSESSION_EVENT is
+	// backgroundtransfer. It runs in the working directory that New was called in, once a wake-up, and again with growing
+	// pauses while the events stay unacknowledged. A program without a slash is looked up in PATH by New.
+	LaunchCommand []string
+	// SendsLaunchEvents says whether LaunchCommand is run. Default: true.
+	SendsLaunchEvents bool
 
 	// OnRedirect decides each redirect that a task would follow; nil: all are followed. Either way 20 are the most. It
 	// returns how to go on: &r.Request, changed or not, or &NewRequest{}, which is the same unchanged; nil refuses, and
@@ -158,6 +175,7 @@ func base(k sessionKind) Configuration {
 		TLSMinimumVersion:              tls.VersionTLS12,
 		AllowsExpensiveNetworkAccess:   true,
 		AllowsConstrainedNetworkAccess: true,
+		SendsLaunchEvents:              true,
 	}
 }
 
@@ -165,9 +183,7 @@ func base(k sessionKind) Configuration {
 func (c Configuration) clone() Configuration {
 	c.AdditionalHeaders = c.AdditionalHeaders.Clone()
 	c.ClientCertificates = slices.Clone(c.ClientCertificates)
-	if c.RootCAs != nil {
-		c.RootCAs = c.RootCAs.Clone()
-	}
+	c.RootCAs = bytes.Clone(c.RootCAs)
 	return c
 }
 
@@ -252,17 +268,33 @@ func timeout(d, byDefault time.Duration) time.Duration {
 	return d
 }
 
+// roots are RootCAs; nil: the system's.
+func (c *Configuration) roots() (*x509.CertPool, error) {
+	if c.RootCAs == nil {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(c.RootCAs) {
+		return nil, badField("RootCAs", "holds no certificate in PEM; read a file such as ca.pem whole, or leave it nil for the system's")
+	}
+	return pool, nil
+}
+
 // transport is the chain that the configuration asks for. It resolves the environment's proxies.
 func (c *Configuration) transport() (*transport.Transport, error) {
 	proxy, err := c.Proxy.resolve()
 	if err != nil {
 		return nil, badField("Proxy", "cannot be used: "+err.Error())
 	}
+	roots, err := c.roots()
+	if err != nil {
+		return nil, err
+	}
 	t, err := transport.New(transport.Options{
 		MaxConnsPerHost: c.MaximumConnectionsPerHost,
 		Proxy:           proxy,
 		TLS: transport.TLS{
-			MinVersion: c.TLSMinimumVersion, Roots: c.RootCAs,
+			MinVersion: c.TLSMinimumVersion, Roots: roots,
 			Certificates: c.ClientCertificates, Insecure: c.InsecureSkipVerify,
 		},
 		Jar: c.CookieStorage, SetCookies: c.SetCookies, AcceptPolicy: acceptPolicies[c.CookieAcceptPolicy],

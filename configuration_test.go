@@ -1,8 +1,8 @@
 package urlsession
 
 import (
+	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net/http"
 	"strings"
@@ -61,7 +61,7 @@ func TestBackgroundSaysThatItIsNotBuilt(t *testing.T) {
 func TestConfigurationsAreCopied(t *testing.T) {
 	c := Ephemeral()
 	c.AdditionalHeaders = http.Header{"x-a": {"1"}}
-	c.RootCAs = x509.NewCertPool()
+	c.RootCAs = bytes.Clone(urlsessiontest.CAPEM())
 	c.ClientCertificates = []tls.Certificate{urlsessiontest.ClientIdentity()}
 	s, err := New(c)
 	if err != nil {
@@ -70,10 +70,10 @@ func TestConfigurationsAreCopied(t *testing.T) {
 	defer s.Close()
 	for _, change := range []*Configuration{&c, new(s.Configuration())} {
 		change.AdditionalHeaders["X-A"] = []string{"2"}
-		change.RootCAs.AppendCertsFromPEM(urlsessiontest.CAPEM())
+		change.RootCAs[0] = 0
 		change.ClientCertificates[0] = tls.Certificate{}
 		got := s.Configuration()
-		if got.AdditionalHeaders.Get("X-A") != "1" || !got.RootCAs.Equal(x509.NewCertPool()) || len(got.ClientCertificates[0].Certificate) == 0 {
+		if got.AdditionalHeaders.Get("X-A") != "1" || !bytes.Equal(got.RootCAs, urlsessiontest.CAPEM()) || len(got.ClientCertificates[0].Certificate) == 0 {
 			t.Errorf("a change of a copy reached the session: %+v", got)
 		}
 	}
@@ -120,9 +120,9 @@ func TestConfigurationReachesTheTransfer(t *testing.T) {
 		change func(*Configuration)
 	}{
 		"unknown root": {secure.URL, ErrCertificateUnknownRoot, func(*Configuration) {}},
-		"root":         {secure.URL, 0, func(c *Configuration) { c.RootCAs = urlsessiontest.CAPool() }},
+		"root":         {secure.URL, 0, func(c *Configuration) { c.RootCAs = urlsessiontest.CAPEM() }},
 		"insecure":     {secure.URL, 0, func(c *Configuration) { c.InsecureSkipVerify = true }},
-		"downgrade":    {secure.URL + "/down", ErrRequiresSecureConnection, func(c *Configuration) { c.RootCAs, c.ForbidDowngrade = urlsessiontest.CAPool(), true }},
+		"downgrade":    {secure.URL + "/down", ErrRequiresSecureConnection, func(c *Configuration) { c.RootCAs, c.ForbidDowngrade = urlsessiontest.CAPEM(), true }},
 		"proxy":        {plain.URL, 0, func(c *Configuration) { c.Proxy = ProxyURL(proxy.URL) }},
 	} {
 		t.Run(name, func(t *testing.T) {

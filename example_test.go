@@ -194,7 +194,7 @@ func ExampleSession_Events() {
 			log.Fatal(err)
 		}
 	}
-	s.FinishTasksAndInvalidate() // the loop ends when the tasks have
+	s.FinishTasksAndInvalidate(context.Background()) // the loop ends when the tasks have
 	ended := 0
 	for ev, err := range s.Events(ctx) {
 		if err != nil {

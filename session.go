@@ -338,20 +338,26 @@ func (s *Session) Events(ctx context.Context) iter.Seq2[Event, error] {
 
 // FinishTasksAndInvalidate closes the session to new tasks, and returns at once. Its tasks go on to their end; then comes
 // Invalidated, the session's last event. A suspended task keeps it from ending. What makes a task fails with
-// ErrSessionInvalidated from then on. It may be called again.
-func (s *Session) FinishTasksAndInvalidate() {
-	if !s.shared {
-		s.invalidated.Store(true)
-		_ = s.svc.Finish(context.Background()) // in process it cannot fail
-	}
+// ErrSessionInvalidated from then on. It may be called again. In process it cannot fail; the daemon of a background session
+// may be away (ErrDaemonLost): then the session is as it was.
+func (s *Session) FinishTasksAndInvalidate(ctx context.Context) error {
+	return s.invalidate(ctx, "finish session", s.svc.Finish)
 }
 
 // InvalidateAndCancel does as FinishTasksAndInvalidate, and cancels the tasks.
-func (s *Session) InvalidateAndCancel() {
-	if !s.shared {
-		s.invalidated.Store(true)
-		_ = s.svc.Invalidate(context.Background())
+func (s *Session) InvalidateAndCancel(ctx context.Context) error {
+	return s.invalidate(ctx, "invalidate session", s.svc.Invalidate)
+}
+
+func (s *Session) invalidate(ctx context.Context, op string, do func(context.Context) error) error {
+	if s.shared {
+		return nil
 	}
+	if err := do(ctx); err != nil {
+		return publicError(op, err)
+	}
+	s.invalidated.Store(true)
+	return nil
 }
 
 // Close invalidates the session, cancels its tasks, and waits until they have ended, as have calls of OnRedirect and
@@ -363,7 +369,7 @@ func (s *Session) Close() error {
 		return nil
 	}
 	s.closing.Do(func() {
-		s.InvalidateAndCancel()
+		_ = s.InvalidateAndCancel(context.Background()) // in process it cannot fail
 		s.closeErr = publicError("close session", s.shutDown())
 		s.chain.CloseIdleConnections()
 	})

@@ -312,7 +312,7 @@ func TestTheOwnerAcknowledges(t *testing.T) {
 		}
 	}
 	// The event at whose turn the loop was left comes again.
-	s.FinishTasksAndInvalidate()
+	s.FinishTasksAndInvalidate(t.Context())
 	var names []string
 	for ev, err := range s.Events(t.Context()) {
 		if err != nil {
@@ -347,8 +347,8 @@ func (a *acknowledging) Acknowledge(ctx context.Context, n uint64) error {
 
 func TestInvalidatedSessionsTakeNoTasks(t *testing.T) {
 	for name, invalidate := range map[string]func(*Session){
-		"finish": (*Session).FinishTasksAndInvalidate,
-		"cancel": (*Session).InvalidateAndCancel,
+		"finish": func(s *Session) { s.FinishTasksAndInvalidate(t.Context()) },
+		"cancel": func(s *Session) { s.InvalidateAndCancel(t.Context()) },
 		"close":  func(s *Session) { s.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -467,8 +467,8 @@ func TestSharedIsNeverInvalidated(t *testing.T) {
 	srv := urlsessiontest.NewServer()
 	defer srv.Close()
 	s := Shared()
-	s.FinishTasksAndInvalidate()
-	s.InvalidateAndCancel()
+	s.FinishTasksAndInvalidate(t.Context())
+	s.InvalidateAndCancel(t.Context())
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}

@@ -164,10 +164,10 @@ func (f *sharedFlags) configuration(maxPerHost int) (urlsession.Configuration, e
 		if err != nil {
 			return c, usagef("--cacert: %w", err)
 		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
+		if !x509.NewCertPool().AppendCertsFromPEM(pem) {
 			return c, usagef("--cacert %s: it holds no certificate in PEM", f.cacert)
 		}
+		c.RootCAs = pem
 	}
 	if f.cert != "" {
 		key := f.key

@@ -196,7 +196,7 @@ func (r *run) fail(where, url string, err error) {
 // what it holds.
 func (r *run) end(cause error) {
 	r.stop(cause)
-	r.session.InvalidateAndCancel()
+	_ = r.session.InvalidateAndCancel(context.Background()) // in process it cannot fail
 }
 
 func (r *run) hasFailed() bool {

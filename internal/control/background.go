@@ -39,6 +39,8 @@ type SessionInfo struct {
 	State        SessionState `json:"state"`
 	Last         uint64       `json:"lastSequence"`         // number of the newest durable event; 0: none yet
 	Acknowledged uint64       `json:"acknowledgedSequence"` // the cursor; never above Last
+	Tasks        int          `json:"tasks"`                // that have not ended
+	Owned        bool         `json:"owned,omitempty"`      // somebody listens as the owner
 	Created      time.Time    `json:"created,omitzero"`
 }
 
@@ -48,6 +50,7 @@ type SessionState string
 const (
 	SessionOpen        SessionState = "open"
 	SessionFinishing   SessionState = "finishing" // no new tasks; it is invalid once those that it has have ended
+	SessionCanceling   SessionState = "canceling" // the same, and its tasks are being cancelled
 	SessionInvalidated SessionState = "invalidated"
 )
 
@@ -55,8 +58,12 @@ const (
 type Status struct {
 	PID      int       `json:"pid"`
 	Version  string    `json:"version"` // the program's
+	State    string    `json:"state"`   // the folder
 	Started  time.Time `json:"started"`
 	Sessions int       `json:"sessions"`
+	Tasks    int       `json:"tasks"` // that have not ended, of all sessions
+	Used     int64     `json:"used"`  // bytes that the state folder takes on its disk
+	Free     int64     `json:"free"`  // bytes that its disk has free; -1: not known
 }
 
 // MaxIdentifier is the most bytes of a session's identifier.

@@ -35,9 +35,12 @@ type Options struct {
 	Session      string // its identifier, which live events carry; empty in process
 	Store        store.Store
 	RoundTripper http.RoundTripper
-	MaxPerHost   int   // connections a host; 0: 6
-	RateLimit    int64 // bytes a second of all tasks together; 0: none
-	Network      Network
+	// Chain is the chain of one task, in place of RoundTripper; nil: all have that. It is asked at each attempt, from any
+	// goroutine; its error ends the task.
+	Chain      func(*task.Spec) (http.RoundTripper, error)
+	MaxPerHost int   // connections a host; 0: 6
+	RateLimit  int64 // bytes a second of all tasks together; 0: none
+	Network    Network
 	// Flush and Reset do what Service says of them for the session's storages; nil: there are none.
 	Flush, Reset func(context.Context) error
 	// Run runs one attempt; nil: transfer.Run.
@@ -50,6 +53,11 @@ type Options struct {
 	Bodies    Bodies // of responses; nil: they are held in memory, and handed over once
 	Spool     Spool  // of requests; nil: they are read as they are sent, and end with the process
 	Retention Retention
+	// Power says whether discretionary tasks may use it; nil: always.
+	Power Power
+	// Temporary is the folder of downloads without a destination, which are removed with their tasks' history. Empty: the
+	// system's, and they are their user's to remove.
+	Temporary string
 	Resident  int // tasks that only wait and are held in memory all the same; 0: 4096
 	// Unattended is called when the last task has ended and nobody iterates as the owner: events wait. It must return
 	// soon, and is called from a goroutine of its own.
@@ -63,6 +71,14 @@ type Network interface {
 	Changes(ctx context.Context) <-chan struct{}
 	// Metered says whether the network costs money (expensive) or is to be used sparingly (constrained).
 	Metered() (expensive, constrained bool)
+}
+
+// Power says how the machine is supplied.
+type Power interface {
+	// Plugged is whether it draws on no battery.
+	Plugged() bool
+	// Changes receives after that may have changed, until ctx ends.
+	Changes(ctx context.Context) <-chan struct{}
 }
 
 // history is how many ended tasks stay known that were released and whose events nobody has acknowledged. The oldest

@@ -48,6 +48,10 @@ type Spec struct {
 	// Random, and unique within the session; empty in process.
 	Key string `json:"key,omitempty"`
 
+	// Configuration numbers the configuration of its session that the task was created under, from 1; its requests keep to
+	// that one's proxy, TLS and cookies. 0 in process, where a session has one. Whoever runs the tasks sets it.
+	Configuration int `json:"configuration,omitempty"`
+
 	Description string            `json:"description,omitempty"`
 	Metadata    map[string]string `json:"metadata,omitempty"`
 
@@ -148,6 +152,7 @@ type Policy struct {
 
 	WaitsForConnectivity bool `json:"waitsForConnectivity,omitempty"`
 	WaitsForSpace        bool `json:"waitsForSpace,omitempty"` // a full disk pauses the task; false: it fails with CannotWriteFile
+	Discretionary        bool `json:"discretionary,omitempty"` // an attempt begins, and goes on, only while power and network are free
 	AllowsExpensive      bool `json:"allowsExpensive"`
 	AllowsConstrained    bool `json:"allowsConstrained"`
 

@@ -32,8 +32,10 @@ type Attempt struct {
 	// RoundTripper is the chain without redirects and decoding.
 	RoundTripper http.RoundTripper
 	// Limit bounds the bytes received and sent, with the other attempts that have the same; nil: nothing does.
-	Limit    *rate.Limiter
-	Observer Observer
+	Limit *rate.Limiter
+	// Temporary is the folder of a download without a destination; empty: the system's.
+	Temporary string
+	Observer  Observer
 }
 
 // Observer is told, in order, what happens. Its methods are called by one goroutine at a time, but for Sent, which may
