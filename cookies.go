@@ -47,6 +47,12 @@ func (c *cookies) Reset() error {
 	return nil
 }
 
+// daemonCookies stands in the configuration of a background session for the storage that the daemon keeps for it.
+type daemonCookies struct{}
+
+func (daemonCookies) SetCookies(*url.URL, []*http.Cookie) {}
+func (daemonCookies) Cookies(*url.URL) []*http.Cookie     { return nil }
+
 // resetCookies empties a storage that can be emptied.
 func resetCookies(jar http.CookieJar) error {
 	if r, ok := jar.(interface{ Reset() error }); ok {
