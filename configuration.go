@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/urlsession/urlsession/internal/control"
+	"github.com/urlsession/urlsession/internal/cookie"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
 )
@@ -158,7 +159,7 @@ func Default() Configuration {
 // disk but the destination of a download and its part file.
 func Ephemeral() Configuration {
 	c := base(kindEphemeral)
-	c.CookieStorage = newCookies()
+	c.CookieStorage = cookie.NewMemory()
 	return c
 }
 

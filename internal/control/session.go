@@ -28,7 +28,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
-// Stop has the daemon stop, in order. It returns once the daemon has heard it, which then goes on stopping.
+// Stop has the daemon stop in order: its tasks go on when it is started again. It returns when the daemon has taken notice.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.call(ctx, request{op: "stop the daemon", method: http.MethodPost, path: "/v1/stop"}, nil)
 }
