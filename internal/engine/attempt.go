@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"net/http"
 
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transfer"
@@ -23,12 +25,14 @@ func (r *run) attempt(h *host) {
 func (r *run) attemptLocked(h *host) {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	if !r.permitted() || !r.begin(stop) { // parked, or ended just now
+	var chain http.RoundTripper
+	if !r.permitted() || !r.chained(&chain) || !r.begin(stop) { // parked, or ended just now
 		r.unlock()
 		r.e.release(h)
 		return
 	}
 	a := r.transfer(ctx, h)
+	a.RoundTripper = chain
 	r.mu.Unlock()
 
 	r.e.mu.Lock()
@@ -48,6 +52,23 @@ func (r *run) attemptLocked(h *host) {
 	r.e.mu.Unlock()
 	r.e.release(h)
 	r.settle(context.Cause(ctx), res, err)
+}
+
+// chained finds the chain of the next attempt, or ends the task where there is none. r.mu is held.
+func (r *run) chained(chain *http.RoundTripper) bool {
+	if *chain = r.e.rt; r.e.chain == nil {
+		return true
+	}
+	spec := r.rec.Spec
+	var err error
+	if *chain, err = r.e.chain(&spec); err == nil {
+		return true
+	}
+	if _, ok := errors.AsType[*task.Error](err); !ok {
+		err = &task.Error{Op: string(r.kind), URL: task.Redact(r.rec.Spec.Request.URL), Code: task.CodeOf(err), Err: err}
+	}
+	r.complete(r.result, err)
+	return false
 }
 
 // begin makes the run's next attempt one that is under way, and false says that it must not be. r.mu is held.
@@ -86,7 +107,7 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 	spec := r.rec.Spec // SetPriority changes the record's
 	a := &transfer.Attempt{
-		ID: r.id, Number: r.rec.Attempt, Spec: &spec, Commit: r.rec.Commit, RoundTripper: r.e.rt, Limit: r.e.limit,
+		ID: r.id, Number: r.rec.Attempt, Spec: &spec, Commit: r.rec.Commit, Limit: &r.e.limit,
 	}
 	o := observer{r: r, host: h, progress: r.progress.Load()}
 	if r.e.lasting == nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/store"
@@ -156,6 +157,7 @@ func (r *run) endCancelled() {
 	stop(errCancelled)
 	r.stop = stop
 	a := r.transfer(ctx, &host{})
+	a.RoundTripper = nothing{}
 	r.e.attempts.Go(func() {
 		res, err := r.e.runTask(ctx, a)
 		if res.ResumeData == nil {
@@ -165,6 +167,13 @@ func (r *run) endCancelled() {
 		}
 		r.settle(errCancelled, res, err)
 	})
+}
+
+// nothing is the chain of an attempt that is to send nothing.
+type nothing struct{}
+
+func (nothing) RoundTrip(req *http.Request) (*http.Response, error) {
+	return nil, context.Cause(req.Context())
 }
 
 // Stop ends the engine and leaves its tasks to the next one that opens the store. Attempts stop and record what they
