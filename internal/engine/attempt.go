@@ -72,8 +72,17 @@ func (r *run) chained(chain *http.RoundTripper) bool {
 }
 
 // begin makes the run's next attempt one that is under way, and false says that it must not be. r.mu is held.
+//
+// An idempotent request costs no write here: should the process end in the midst, the next one sends it again, whatever
+// became of it, and its number is stored with what it brings. Two do. A request that must not be sent twice is under way
+// before its first byte leaves, or the next process could not know. And the first attempt of an inherited task fences: if
+// an earlier process lives on after all, what it stores from then on has an attempt that is too early, and is refused.
 func (r *run) begin(stop context.CancelCauseFunc) bool {
 	e := r.e
+	if e.hasStopped() { // since the slot was given; Stop interrupts those that have begun
+		r.phase = idle
+		return false
+	}
 	r.phase, r.stop = attempting, stop
 	r.rec.Attempt++
 	r.rec.Waiting = nil
@@ -83,8 +92,6 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 		r.save()
 		return true
 	}
-	// What the attempt brings first is stored with its number. Before anything is sent this must be, where a request
-	// must not be sent twice, or where it keeps an earlier process from storing more.
 	r.rec.UnderWay = true
 	inherited := r.inherited
 	if r.inherited = false; !inherited && r.resendable() {

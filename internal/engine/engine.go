@@ -59,8 +59,8 @@ type Options struct {
 	// system's, and they are their user's to remove.
 	Temporary string
 	Resident  int // tasks that only wait and are held in memory all the same; 0: 4096
-	// Unattended is called when the last task has ended and nobody iterates as the owner: events wait. It must return
-	// soon, and is called from a goroutine of its own.
+	// Unattended is called when the last task has ended, events wait, and nobody iterates as the owner: see tellUnattended.
+	// It is called from a goroutine of its own, for which Stop waits.
 	Unattended func()
 }
 
@@ -272,6 +272,11 @@ func (e *Engine) SetPriority(_ context.Context, id task.ID, p task.Priority) err
 
 // change applies f to a task under its lock; a task that has ended is left as it is.
 func (e *Engine) change(op string, id task.ID, f func(*run) error) error {
+	leave, err := e.enter(op)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	r, err := e.load(context.Background(), id)
 	if r == nil {
 		if err != nil {

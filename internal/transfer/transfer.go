@@ -89,6 +89,7 @@ func Run(ctx context.Context, a *Attempt) (Result, error) {
 	} else {
 		err = r.data(ctx)
 	}
-	r.result.Transactions, r.result.Unsent = r.metrics.Transactions(), r.metrics.Unsent()
+	r.result.Transactions = r.metrics.Transactions()
+	r.result.Unsent = len(r.result.Transactions) <= 1 && r.metrics.Unsent() // one that a redirect followed had left
 	return r.result, err
 }
