@@ -67,13 +67,6 @@ func (ss *sessions) open(ctx context.Context, id string) (*session, error) {
 	return s, nil
 }
 
-// resume is the wake-up of a daemon's start.
-func (s *session) resume() {
-	if s.Alive() == 0 {
-		s.launcher.wake()
-	}
-}
-
 // stop ends the engine; a launch command that runs goes on.
 func (s *session) stop(ctx context.Context) error {
 	s.launcher.stop()

@@ -61,10 +61,7 @@ func (ss *sessions) resume(ctx context.Context) {
 		}
 		due, err := ss.due(ctx, info)
 		if err == nil && due {
-			var s *session
-			if s, err = ss.get(ctx, info.Identifier); err == nil {
-				s.resume()
-			}
+			_, err = ss.get(ctx, info.Identifier)
 		}
 		if err != nil && ctx.Err() == nil { // it is tried again when somebody asks
 			ss.log.Error("a session does not go on", "session", info.Identifier, "error", err)
