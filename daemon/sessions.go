@@ -26,6 +26,7 @@ type sessions struct {
 	options Options
 	log     *slog.Logger
 	network *platform.Connectivity
+	power   *platform.Power
 	started time.Time
 	resumed chan struct{} // closed when those with something to do are open
 
@@ -43,7 +44,7 @@ type slot struct {
 }
 
 func newSessions(state string, db *sqlitestore.DB, o Options) *sessions {
-	return &sessions{state: state, db: db, options: o, log: o.Logger, network: new(platform.Connectivity),
+	return &sessions{state: state, db: db, options: o, log: o.Logger, network: new(platform.Connectivity), power: new(platform.Power),
 		started: time.Now(), resumed: make(chan struct{}), all: make(map[string]*slot)}
 }
 
