@@ -58,20 +58,13 @@ func (ss *sessions) open(ctx context.Context, id string) (*session, error) {
 		Flush: s.flush, Reset: func(context.Context) error { return s.jar.Reset() },
 		Bodies: &bodies{place{dir: filepath.Join(folder, "bodies")}}, Spool: &spool{place{dir: filepath.Join(folder, "spool")}},
 		Retention: engine.Retention{Age: max(0, ss.options.Retention), Count: max(0, ss.options.History)},
-		Temporary: s.temporary.dir, Unattended: s.launcher.wake, Run: s.run,
+		Temporary: s.temporary.dir, Unattended: s.launcher.wake, Power: ss.power,
 	}
 	if s.Engine, err = engine.Open(ctx, o); err != nil {
 		return nil, err
 	}
 	s.launcher.begin()
 	return s, nil
-}
-
-// resume is the wake-up of a daemon's start.
-func (s *session) resume() {
-	if s.Alive() == 0 {
-		s.launcher.wake()
-	}
 }
 
 // stop ends the engine; a launch command that runs goes on.
