@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/cookie"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
 )
@@ -151,7 +152,7 @@ func Default() Configuration {
 // disk but the destination of a download and its part file.
 func Ephemeral() Configuration {
 	c := base(kindEphemeral)
-	c.CookieStorage = newCookies()
+	c.CookieStorage = cookie.NewMemory()
 	return c
 }
 

@@ -28,6 +28,11 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
+// Stop has the daemon stop in order: its tasks go on when it is started again. It returns when the daemon has taken notice.
+func (c *Client) Stop(ctx context.Context) error {
+	return c.call(ctx, request{op: "stop the daemon", method: http.MethodPost, path: "/v1/stop"}, nil)
+}
+
 // Finish is Service.Finish, Invalidate Service.Invalidate.
 func (c *Client) Finish(ctx context.Context) error { return c.post(ctx, "finish session", "finish") }
 func (c *Client) Invalidate(ctx context.Context) error {
