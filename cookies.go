@@ -2,6 +2,7 @@ package urlsession
 
 import (
 	"net/http"
+	"net/url"
 	"sync"
 
 	"github.com/urlsession/urlsession/internal/cookie"
@@ -9,6 +10,12 @@ import (
 
 // processCookies is what all default sessions share.
 var processCookies = sync.OnceValue(cookie.NewMemory)
+
+// daemonCookies stands in the configuration of a background session for the storage that the daemon keeps for it.
+type daemonCookies struct{}
+
+func (daemonCookies) SetCookies(*url.URL, []*http.Cookie) {}
+func (daemonCookies) Cookies(*url.URL) []*http.Cookie     { return nil }
 
 // resetCookies empties a storage that can be emptied.
 func resetCookies(jar http.CookieJar) error {

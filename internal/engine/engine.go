@@ -20,6 +20,7 @@ import (
 	"iter"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -55,8 +56,8 @@ type Options struct {
 	Retention Retention
 	// Power says whether discretionary tasks may use it; nil: always.
 	Power Power
-	// Temporary is the folder of downloads without a destination, which are removed with their tasks' history. Empty: the
-	// system's, and they are their user's to remove.
+	// Temporary is the folder of downloads without a destination, which are removed with their tasks' history; Open makes
+	// it, with mode 0700, in a folder that exists. Empty: the system's, and they are their user's to remove.
 	Temporary string
 	Resident  int // tasks that only wait and are held in memory all the same; 0: 4096
 	// Unattended is called when the last task has ended, events wait, and nobody iterates as the owner: see tellUnattended.
@@ -104,6 +105,7 @@ type Engine struct {
 	bodies     Bodies
 	spool      Spool
 	retention  Retention
+	temporary  string // empty: the system's
 	room       int
 	unattended func()
 	audience   audience
@@ -144,13 +146,16 @@ func New(o Options) *Engine {
 	e := &Engine{
 		session: o.Session, store: o.Store, rt: o.RoundTripper, chain: o.Chain, network: o.Network, power: o.Power, flush: o.Flush, reset: o.Reset,
 		runTask: o.Run, space: o.Space,
-		bodies: o.Bodies, spool: o.Spool, retention: o.Retention, room: o.Resident, unattended: o.Unattended,
+		bodies: o.Bodies, spool: o.Spool, retention: o.Retention, temporary: o.Temporary, room: o.Resident, unattended: o.Unattended,
 		runs: make(map[task.ID]*run), active: make(map[*run]struct{}), offline: make(map[*run]struct{}),
 		hosts: make(map[string]*host), ended: make(map[task.ID]*ended),
 		loading: make(map[task.ID]*run), foreign: make(map[task.ID]struct{}),
 	}
 	e.discretion.runs = make(map[*run]struct{})
 	e.agenda.e, e.agenda.epoch = e, time.Now()
+	if e.temporary != "" {
+		e.temporary = filepath.Clean(e.temporary)
+	}
 	if e.space == nil {
 		e.space = platform.Space
 	}
