@@ -11,6 +11,18 @@
 // queues, the agenda, the sets. The order is run.mu, then Engine.mu. The store is written under run.mu only, so that
 // writes of different tasks go on side by side. The caller's code (a listener's loop, a body's Read, Rewind and Close) is
 // called under neither, so that it may call the Engine.
+//
+// # Writes
+//
+// Each write of a store that outlives the process is an fsync that somebody waits for. After its creation a task that
+// succeeds at once costs these, each with all events since the one before:
+//
+//   - the begin of its attempt, only where begin says why: a request that must not be sent twice, or an inherited task;
+//   - a download's final name before the rename (Committing), or a kill between rename and end would fetch it again;
+//   - its end.
+//
+// An attempt that lasts longer adds one for its response (note), and each wait or retry one, which replaces the one before
+// while nobody has been told of that (saveLasting).
 package engine
 
 import (
