@@ -30,7 +30,9 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -152,7 +154,39 @@ func (d *Disk) Restore() {
 	defer d.mu.Unlock()
 	d.powerOff()
 	d.survive()
-	d.cut, d.limit, d.opened = make(chan struct{}), 0, make(map[uint64][]dirent)
+	d.on()
+}
+
+// Revive is Restore, but that nothing is forgotten: not the power went, but the processes were killed. What a process has
+// mapped and not synced is lost all the same.
+func (d *Disk) Revive() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range d.nodes {
+		n.known = 0
+		d.collect(n)
+	}
+	d.on()
+}
+
+func (d *Disk) on() { d.cut, d.limit, d.opened = make(chan struct{}), 0, make(map[uint64][]dirent) }
+
+// Export copies what processes see into a folder that exists.
+func (d *Disk) Export(to string) error {
+	for _, name := range d.Names() {
+		data, err := d.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(to, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Names are the paths of all files, not of folders, in order, as processes see them.
