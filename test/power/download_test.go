@@ -32,6 +32,8 @@ type downloads struct {
 	version int    // of it, as published
 	sizes   map[string]int64
 	whole   map[string]int // versions of those that are done
+
+	promised int64 // how many of its bytes the command kept when it ended
 }
 
 // body is a version of a file. Its first bytes differ from those of each other version.
@@ -40,8 +42,19 @@ func (d *downloads) body(file string, version int) urlsessiontest.Body {
 	return urlsessiontest.Body{Seed: n<<16 | uint64(version), Size: d.sizes[file]}
 }
 
+func newDownloads(t *testing.T, journal powerfs.Journal, seed uint64, origin *urlsessiontest.Server) *downloads {
+	return &downloads{machine: newMachine(t, journal, seed), origin: origin, sizes: make(map[string]int64), whole: make(map[string]int)}
+}
+
+// arrived reports whether the file has its final name, in the version that is published.
+func (d *downloads) arrived() bool {
+	data, err := d.disk.ReadFile(d.file)
+	return err == nil && string(data) == string(d.body(d.file, d.version).Bytes())
+}
+
 func (d *downloads) publish() {
 	d.version++
+	d.promised = 0
 	d.origin.Publish("/"+d.file, urlsessiontest.Resource{Content: d.body(d.file, d.version), ETag: fmt.Sprintf(`"%d"`, d.version)})
 }
 
@@ -58,7 +71,7 @@ func (d *downloads) next(n int) {
 func (d *downloads) work() (done bool) {
 	for !d.dark() {
 		body := d.body(d.file, d.version)
-		if d.random.IntN(3) > 0 {
+		if d.random.IntN(5) > 0 {
 			d.origin.Script("/"+d.file, urlsessiontest.Truncate(d.random.Int64N(body.Size)))
 		}
 		cmd := exec.Command(binary, "download", "-q", "--retry", "0", "--replace", "-o", filepath.Join(d.dir, d.file), d.origin.URL+"/"+d.file)
@@ -69,6 +82,8 @@ func (d *downloads) work() (done bool) {
 			return true
 		case status > 0 && !d.dark() && !strings.Contains(stderr, "(-1005)"):
 			d.errorf("exit %d: %s", status, stderr)
+		case status > 0 && !d.dark():
+			d.promised = d.kept().Prefix()
 		}
 		if d.random.IntN(4) == 0 {
 			d.publish()
@@ -151,53 +166,85 @@ func (d *downloads) checkRecord(name string, there map[string]bool) {
 	}
 }
 
-// A download whose power is cut again and again: its record never claims what is not there, it goes on from there to the right
-// bytes, and a file that was told to be there stays.
+// kept is what the record on the disk claims, as processes see it; nil where there is none.
+func (d *downloads) kept() (ranges partial.Ranges) {
+	d.t.Helper()
+	for _, name := range d.disk.Names() {
+		if strings.HasPrefix(name, d.file+".") && strings.HasSuffix(name, ".part.json") {
+			text, err := d.disk.ReadFile(name)
+			must(d.t, err)
+			record, err := partial.ParseRecord(text)
+			if err == nil && record.Validator.ETag == fmt.Sprintf("%q", strconv.Itoa(d.version)) {
+				ranges = record.Held
+			}
+		}
+	}
+	return ranges
+}
+
+// A download whose power is cut again and again: its record never claims what is not there, nor is lost; it goes on
+// from there to the right bytes, and a file that was told to be there stays.
 func TestDownload(t *testing.T) {
 	journals(t, func(t *testing.T, journal powerfs.Journal, cuts int) {
 		origin := urlsessiontest.NewServer()
 		defer origin.Close()
-		d := &downloads{machine: newMachine(t, journal, *first), origin: origin, sizes: make(map[string]int64), whole: make(map[string]int)}
-		files, records := 1, 0
-		d.next(files)
-		for range cuts {
-			done := false
-			d.life(40, func() { done = d.work() })
-			if done {
-				d.whole[d.file] = d.version
-			}
-			d.check()
-			if strings.Contains(strings.Join(d.disk.Names(), " "), ".json") {
-				records++
-			}
-			if done && d.random.IntN(3) > 0 {
-				files++
-				d.next(files)
-			} else if done { // in place of the one that is there
-				d.publish()
+		files, records := 0, 0
+		for ; cuts > 0; cuts -= perMachine {
+			d := newDownloads(t, journal, *first+uint64(cuts), origin)
+			d.next(cuts)
+			for range min(cuts, perMachine) {
+				done := false
+				d.life(30, func() { done = d.work() })
+				if done {
+					d.whole[d.file] = d.version
+				}
+				d.check()
+				// A disk without order can forget Commit's rename and keep the removal of the record that follows. Then all is
+				// fetched again; one more fsync of each file that has a record would be the price of less.
+				if journal == powerfs.Ordered && !done && !d.kept().Contains(0, d.promised) && !d.arrived() {
+					d.errorf("bytes 0 to %d of version %d were kept, and now %v are", d.promised, d.version, d.kept())
+				}
+				if d.kept() != nil {
+					records++
+				}
+				if done {
+					files++
+				}
+				if done && d.random.IntN(3) > 0 {
+					d.next(cuts + files)
+				} else if done || d.random.IntN(8) == 0 { // done: in place of the one that is there
+					d.publish()
+				}
 			}
 		}
-		if records == 0 || files == 1 {
-			t.Errorf("%d lives left a record, %d files were complete: nothing was tested", records, files-1)
+		if records == 0 || files == 0 {
+			t.Errorf("%d lives left a record, %d files were complete: nothing was tested", records, files)
 		}
-		t.Logf("%d lives left a record, %d files were complete", records, files-1)
+		t.Logf("%d lives left a record, %d files were complete", records, files)
 	})
 }
+
+// perMachine is how often one machine's power is cut, in each of which a test goes on with what the last has left.
+const perMachine = 10
 
 // A list of small files, many at once in one folder: each that downloadcompleted told of is there and whole.
 func TestList(t *testing.T) {
 	journals(t, func(t *testing.T, journal powerfs.Journal, cuts int) {
 		origin := urlsessiontest.NewServer()
 		defer origin.Close()
-		d := &downloads{machine: newMachine(t, journal, *first), origin: origin, sizes: make(map[string]int64), whole: make(map[string]int), version: 1}
+		var d *downloads
 		origin.PublishFunc(func(path string) (urlsessiontest.Resource, bool) {
 			return urlsessiontest.Resource{Content: d.body(path[1:], 1), ETag: `"1"`}, true
 		})
 		const files = 60
-		for n := range files {
-			d.sizes["f"+strconv.Itoa(n)] = d.random.Int64N(8 << 10)
-		}
 		for life := range max(cuts/4, 1) {
+			if life%perMachine == 0 || len(d.whole) == files {
+				d = newDownloads(t, journal, *first+uint64(life), origin)
+				d.version = 1
+				for n := range files {
+					d.sizes["f"+strconv.Itoa(n)] = d.random.Int64N(8 << 10)
+				}
+			}
 			d.life(7*files, func() {
 				cmd := exec.Command(binary, "download", "--json", "--retry", "0", "-i", "-", "-o", d.dir+"/")
 				cmd.Env = []string{"HOME=/nonexistent"}
@@ -221,13 +268,6 @@ func TestList(t *testing.T) {
 				}
 			}
 			d.check()
-			if len(d.whole) == files {
-				clear(d.whole)
-				d.disk, d.version = powerfs.New(journal, d.seed+uint64(life)), 1
-			}
-		}
-		if len(d.whole) == 0 {
-			t.Log("the last file was complete")
 		}
 	})
 }

@@ -28,6 +28,7 @@ type machine struct {
 
 func newMachine(t *testing.T, journal powerfs.Journal, seed uint64) *machine {
 	m := &machine{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), disk: powerfs.New(journal, seed), dir: t.TempDir()}
+	m.disk.Latency = time.Millisecond
 	m.disk.Trace(func(line string) { m.trace = append(m.trace, strings.TrimSpace(line)) })
 	return m
 }

@@ -52,6 +52,10 @@ func (j Journal) String() string { return [...]string{"ordered", "scattered"}[j]
 
 // A Disk is what is mounted. Its methods may be called from any goroutine.
 type Disk struct {
+	// Latency is how long an fsync takes to return when it has done its work, 0 unless set before Mount. What comes to the disk
+	// meanwhile is not of that fsync.
+	Latency time.Duration
+
 	journal Journal
 
 	mu      sync.Mutex

@@ -313,29 +313,30 @@ func (s server) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 }
 
 func (s server) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	n, status := s.use(in.NodeId)
-	defer s.mu.Unlock()
-	if status != fuse.OK {
-		return status
-	}
-	if !s.step("fsync", n.number) {
-		return fuse.EIO
-	}
-	n.sync(in.FsyncFlags&dataOnly != 0)
-	return fuse.OK
+	return s.sync(in, "fsync", func(n *node) { n.sync(in.FsyncFlags&dataOnly != 0) })
 }
 
 func (s server) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	folder, status := s.use(in.NodeId)
-	defer s.mu.Unlock()
-	if status != fuse.OK {
-		return status
+	return s.sync(in, "fsync folder", s.syncNames)
+}
+
+func (s server) sync(in *fuse.FsyncIn, op string, do func(*node)) fuse.Status {
+	status := func() fuse.Status {
+		n, status := s.use(in.NodeId)
+		defer s.mu.Unlock()
+		if status != fuse.OK {
+			return status
+		}
+		if !s.step(op, n.number) {
+			return fuse.EIO
+		}
+		do(n)
+		return fuse.OK
+	}()
+	if status == fuse.OK {
+		time.Sleep(s.Latency)
 	}
-	if !s.step("fsync folder", folder.number) {
-		return fuse.EIO
-	}
-	s.syncNames(folder)
-	return fuse.OK
+	return status
 }
 
 // OpenDir takes down what the folder has: what is created and removed meanwhile may be in a list or not.
