@@ -34,7 +34,8 @@ var binary string
 const childEnv = "POWER_TEST_CHILD"
 
 var children = map[string]func(ctx context.Context, dir string) error{
-	"store": childStore,
+	"daemon": childDaemon,
+	"store":  childStore,
 }
 
 func TestMain(m *testing.M) {
