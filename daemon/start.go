@@ -181,9 +181,3 @@ func lastLine(path string, begin int64) string {
 	text = bytes.TrimSpace(text)
 	return string(text[bytes.LastIndexByte(text, '\n')+1:])
 }
-
-// lockName is the file in the state folder whose lock the running daemon holds.
-const lockName = "daemon.lock"
-
-// ErrRunning says that another process runs the daemon of this state folder.
-var ErrRunning = errors.New("another daemon runs with this state folder")
