@@ -75,6 +75,20 @@ var mutants = []mutant{
 	{"a database with a journal is opened for reading only", "internal/store/sqlitestore/schema.go", "Store", []string{
 		`		mode = "rw"`, `		mode = "ro"`,
 	}},
+	{"a request's body is not fsynced", "daemon/files.go", "Daemon", []string{"err = durable.SyncData(f)", "err = nil"}},
+	{"the name of a request's body is not fsynced", "daemon/files.go", "Daemon", []string{"err = durable.SyncDir(s.dir)", "err = nil"}},
+	{"a response's body is not fsynced", "daemon/files.go", "Daemon", []string{"durable.WriteFile(", "os.WriteFile("}},
+	{"the name of a response's body is not fsynced", "daemon/files.go", "Daemon", []string{"err = durable.SyncDir(b.dir)", "err = nil"}},
+	{"a folder's name is not fsynced", "daemon/folder.go", "Daemon", []string{"	err = durable.SyncDir(filepath.Dir(path))", "	err = nil"}},
+	{"a rename is not announced", "internal/engine/observer.go", "Daemon", []string{
+		"	r.rec.Commit = commit\n	r.rec.Counts = r.counts()\n	return r.save()", "	r.rec.Commit = commit\n	r.rec.Counts = r.counts()\n	return nil",
+	}},
+	{"a rename of before a kill is not made durable", "internal/partial/finish.go", "Daemon", []string{
+		"	err = durable.SyncDir(filepath.Dir(final))\n", "	err, _ = nil, durable.SyncDir\n",
+	}},
+	{"the database's name is not fsynced, nor is its key's", "internal/store/sqlitestore/seal.go", "Store|Daemon", []string{
+		"	return durable.SyncDir(filepath.Dir(path))", "	_ = filepath.Dir\n	return nil",
+	}},
 }
 
 // TestMutants makes each mistake in a copy of the tree and expects the tests to find it. It takes minutes:
