@@ -194,7 +194,7 @@ func TestDownload(t *testing.T) {
 			d.next(cuts)
 			for range min(cuts, perMachine) {
 				done := false
-				d.life(30, func() { done = d.work() })
+				d.life(25, func() { done = d.work() })
 				if done {
 					d.whole[d.file] = d.version
 				}
@@ -245,7 +245,7 @@ func TestList(t *testing.T) {
 					d.sizes["f"+strconv.Itoa(n)] = d.random.Int64N(8 << 10)
 				}
 			}
-			d.life(7*files, func() {
+			d.life(5*files, func() {
 				cmd := exec.Command(binary, "download", "--json", "--retry", "0", "-i", "-", "-o", d.dir+"/")
 				cmd.Env = []string{"HOME=/nonexistent"}
 				var list strings.Builder

@@ -34,13 +34,13 @@ func newMachine(t *testing.T, journal powerfs.Journal, seed uint64) *machine {
 }
 
 // life mounts the disk and calls work, which ends soon after the power is cut: at a random step, of so many at most, or
-// when work is done. One in four lives ends by a kill of all processes instead.
+// when work is done. One in three lives ends by a kill of all processes instead.
 func (m *machine) life(steps int, work func()) {
 	m.t.Helper()
 	mount, err := m.disk.Mount(m.dir)
 	must(m.t, err)
 	m.trace = nil
-	m.disk.CutAt(1 + m.random.IntN(steps))
+	m.aim(steps)
 	func() {
 		defer func() {
 			m.disk.Cut()
@@ -50,10 +50,21 @@ func (m *machine) life(steps int, work func()) {
 		}()
 		work()
 	}()
-	if m.lost = m.random.IntN(4) > 0; m.lost {
+	if m.lost = m.random.IntN(3) > 0; m.lost {
 		m.disk.Restore()
 	} else {
 		m.disk.Revive()
+	}
+}
+
+// aim has the power cut at a random step, of so many at most. One in three is one after a rename, where what was there and what is
+// to come meet.
+func (m *machine) aim(steps int) {
+	if m.random.IntN(3) > 0 {
+		m.disk.CutAt(1 + m.random.IntN(steps))
+	} else {
+		m.disk.CutAt(steps)
+		m.disk.CutAfterRename(1 + m.random.IntN(1+steps/10))
 	}
 }
 
@@ -71,8 +82,8 @@ func (m *machine) dark() bool {
 func (m *machine) errorf(format string, args ...any) {
 	m.t.Helper()
 	m.t.Errorf(format, args...)
-	m.t.Fatalf("seed %d; power lost: %v; the disk has %q; steps of the last life:\n%s",
-		m.seed, m.lost, m.disk.Names(), strings.Join(m.trace, "\n"))
+	m.t.Fatalf("seed %d; power lost: %v; the disk has %q; the last life's last steps:\n%s",
+		m.seed, m.lost, m.disk.Names(), strings.Join(m.trace[max(0, len(m.trace)-100):], "\n"))
 }
 
 // run runs a command on the disk and returns its exit status, −1 when it was killed, as it is when the power is cut, and what it

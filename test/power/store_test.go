@@ -192,7 +192,7 @@ func TestStore(t *testing.T) {
 		for cut := 0; cut < cuts; {
 			m := newMachine(t, journal, *first+uint64(cut))
 			p := &told{tasks: make(map[task.ID]uint64)}
-			for steps := 40; steps <= 400 && cut < cuts; steps += 120 { // the first in the midst of the creation
+			for steps := 40; steps <= 200 && cut < cuts; steps += 40 { // the first in the midst of the creation
 				cut++
 				m.life(steps, func() {
 					cmd := exec.Command(os.Args[0])

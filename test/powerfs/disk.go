@@ -66,11 +66,17 @@ type Disk struct {
 	opened  map[uint64][]dirent
 	handle  uint64
 
-	steps int // operations that changed something, or made something durable
-	limit int // the step that the power does not live to see; 0: none
-	cut   chan struct{}
-	trace func(string)
+	steps   int   // operations that changed something, or made something durable
+	limit   int   // the step that the power does not live to see; 0: none
+	renames int   // so many more, and the step after them is the limit; 0: the limit is set
+	growing *node // that the last step wrote to, up to grown
+	grown   int64
+	cut     chan struct{}
+	trace   func(string)
 }
+
+// opRename is the step that CutAfterRename counts.
+const opRename = "rename"
 
 // root is the number of the root folder, FUSE's.
 const root = 1
@@ -92,18 +98,20 @@ func (d *Disk) Trace(f func(line string)) {
 	d.trace = f
 }
 
-// Steps is how many operations have changed something or made something durable: writes, changes of names and fsyncs.
-func (d *Disk) Steps() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.steps
-}
-
-// CutAt cuts the power in place of the nth step from now, the first being 1.
+// CutAt cuts the power in place of the nth step from now, the first being 1, and not where it was to be cut before. Steps are
+// what changes something or makes something durable: writes, changes of names and fsyncs. Writes that go on where the one before
+// has ended are one step.
 func (d *Disk) CutAt(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.limit = d.steps + n
+	d.limit, d.renames = d.steps+n, 0
+}
+
+// CutAfterRename cuts the power in place of the step that follows the nth rename from now, unless CutAt does before.
+func (d *Disk) CutAfterRename(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.renames = n
 }
 
 // Cut cuts the power: from now on each operation on the disk is EIO. Cut again, it stays cut.
@@ -141,6 +149,12 @@ func (d *Disk) step(op string, args ...any) bool {
 		return false
 	}
 	d.steps++
+	d.growing = nil
+	if d.renames > 0 && op == opRename {
+		if d.renames--; d.renames == 0 {
+			d.limit = d.steps + 1
+		}
+	}
 	if d.trace != nil {
 		d.trace(fmt.Sprintf("%d %s %s", d.steps, op, fmt.Sprintln(args...)))
 	}
@@ -173,7 +187,9 @@ func (d *Disk) Revive() {
 	d.on()
 }
 
-func (d *Disk) on() { d.cut, d.limit, d.opened = make(chan struct{}), 0, make(map[uint64][]dirent) }
+func (d *Disk) on() {
+	d.cut, d.limit, d.renames, d.opened = make(chan struct{}), 0, 0, make(map[uint64][]dirent)
+}
 
 // Export copies what processes see into a folder that exists.
 func (d *Disk) Export(to string) error {

@@ -247,7 +247,7 @@ func (s server) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName st
 		return fuse.Status(syscall.ENOTEMPTY)
 	case n == there:
 		return fuse.OK
-	case !s.step("rename", from.number, oldName, to.number, newName):
+	case !s.step(opRename, from.number, oldName, to.number, newName):
 		return fuse.EIO
 	}
 	if in.Flags&exchange == 0 {
@@ -289,14 +289,15 @@ func (s server) Writev(_ <-chan struct{}, in *fuse.WriteIn, parts [][]byte) (uin
 	if status != fuse.OK {
 		return 0, status
 	}
-	if !s.step("write", n.number, in.Offset, in.Size) {
+	at := int64(in.Offset)
+	if (s.growing != n || s.grown != at) && !s.step("write", n.number, in.Offset, in.Size) {
 		return 0, fuse.EIO
 	}
-	at := int64(in.Offset)
 	for _, p := range parts {
 		n.write(at, p)
 		at += int64(len(p))
 	}
+	s.growing, s.grown = n, at
 	return uint32(at - int64(in.Offset)), fuse.OK
 }
 
