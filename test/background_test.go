@@ -91,8 +91,9 @@ func TestDaemonInheritsNothing(t *testing.T) {
 			t.Fatalf("%q: %v", args, err)
 		}
 	}
+	deadline := time.Now().Add(patience)
 	for _, pr := range pipes {
-		if err := pr.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		if err := pr.SetReadDeadline(deadline); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := io.ReadAll(pr); err != nil {
