@@ -140,7 +140,7 @@ func (e *Engine) listOrphans() (o orphans, err error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = makeFolder(e.temporary)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the folder that it is to be in
 			return o, e.storeError("list temporary files", err)
 		}
 		for _, entry := range entries {
