@@ -26,6 +26,7 @@ type sessions struct {
 	options Options
 	log     *slog.Logger
 	network *platform.Connectivity
+	power   *platform.Power
 	started time.Time
 	resumed chan struct{} // closed when those with something to do are open
 
@@ -43,7 +44,7 @@ type slot struct {
 }
 
 func newSessions(state string, db *sqlitestore.DB, o Options) *sessions {
-	return &sessions{state: state, db: db, options: o, log: o.Logger, network: new(platform.Connectivity),
+	return &sessions{state: state, db: db, options: o, log: o.Logger, network: new(platform.Connectivity), power: new(platform.Power),
 		started: time.Now(), resumed: make(chan struct{}), all: make(map[string]*slot)}
 }
 
@@ -61,14 +62,14 @@ func (ss *sessions) resume(ctx context.Context) {
 		}
 		due, err := ss.due(ctx, info)
 		if err == nil && due {
-			var s *session
-			if s, err = ss.get(ctx, info.Identifier); err == nil {
-				s.resume()
-			}
+			_, err = ss.get(ctx, info.Identifier)
 		}
 		if err != nil && ctx.Err() == nil { // it is tried again when somebody asks
 			ss.log.Error("a session does not go on", "session", info.Identifier, "error", err)
 		}
+	}
+	if err := ss.db.Sweep(ctx); err != nil && ctx.Err() == nil { // it is done at the next start
+		ss.log.Warn("space in the database is not given back", "error", err)
 	}
 }
 
@@ -127,7 +128,7 @@ func (ss *sessions) Open(ctx context.Context, id string, configuration []byte) (
 	if sl.stopped {
 		return nil, stoppingError(op)
 	}
-	info, err := ss.info(ctx, id)
+	info, err := ss.db.Info(ctx, id)
 	switch {
 	case errors.Is(err, sqlitestore.ErrNoSession):
 		data, err := json.Marshal(firstGeneration(c))
@@ -165,13 +166,13 @@ func (ss *sessions) reopen(ctx context.Context, sl *slot, info sqlitestore.Info)
 	case info.State != store.Invalidated:
 		return refuse("it was closed to new tasks, and some of its tasks have not ended; wait for its invalidated event, or cancel them")
 	case info.Acknowledged < info.LastEvent:
-		return refuse(fmt.Sprintf("it was invalidated, and its events from %d to %d wait; listen to them and acknowledge them first",
+		return refuse(fmt.Sprintf("it was invalidated, and its events from %d to %d wait; listen to them and acknowledge them first (urlsession events, with --ack)",
 			info.Acknowledged+1, info.LastEvent))
 	}
 	if s := sl.current.Swap(nil); s != nil {
 		_ = s.stop(ctx) // no task of it is left
 	}
-	if err := ss.db.SetState(ctx, info.Identifier, store.Open); err != nil {
+	if err := ss.db.ReopenSession(ctx, info.Identifier); err != nil {
 		return ss.fail(op, info.Identifier, err)
 	}
 	return nil
@@ -206,7 +207,7 @@ func (ss *sessions) get(ctx context.Context, id string) (*session, error) {
 	if s := ss.opened(id); s != nil {
 		return s, nil
 	}
-	if _, err := ss.info(ctx, id); err != nil { // before a place is made for it
+	if _, err := ss.db.Info(ctx, id); err != nil { // before a place is made for it
 		return nil, ss.fail(op, id, err)
 	}
 	sl, err := ss.slot(op, id)
@@ -219,20 +220,6 @@ func (ss *sessions) get(ctx context.Context, id string) (*session, error) {
 		return nil, err
 	}
 	return sl.current.Load(), nil
-}
-
-// info is what the store knows of a session.
-func (ss *sessions) info(ctx context.Context, id string) (sqlitestore.Info, error) {
-	infos, err := ss.db.Sessions(ctx)
-	for _, info := range infos {
-		if info.Identifier == id {
-			return info, nil
-		}
-	}
-	if err == nil {
-		err = sqlitestore.ErrNoSession
-	}
-	return sqlitestore.Info{}, err
 }
 
 // fail is an error of the store, or of the engine, as a Service's.

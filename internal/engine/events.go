@@ -63,7 +63,12 @@ func (l *listener) begin(ctx context.Context) (err error) {
 		}
 	}()
 	if l.q.Task != 0 {
+		leave, err := e.enter("listen to task") // a task that is loaded goes on
+		if err != nil {
+			return err
+		}
 		r, err := e.load(ctx, l.q.Task)
+		leave()
 		if err != nil {
 			return e.storeError("listen to task", err)
 		}
@@ -110,6 +115,11 @@ func (l *listener) leave() {
 		l.e.watchers--
 	}
 	l.e.mu.Unlock()
+	if l.q.Own {
+		if last, err := l.e.store.Last(context.Background()); err == nil && last > l.after {
+			l.e.tellUnattended()
+		}
+	}
 	if r := l.run; r != nil {
 		r.mu.Lock()
 		r.listeners--
@@ -330,7 +340,7 @@ func (l *listener) progress() (moving bool, err error) {
 			continue
 		}
 		c := r.counts()
-		if r.seq.Load() > l.after {
+		if r.behind.Load() || r.seq.Load() > l.after {
 			continue // an event comes before this progress, and wakes the listener
 		}
 		if !l.tellCounts(r.kind, r.id, c) {

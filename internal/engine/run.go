@@ -32,6 +32,7 @@ type run struct {
 	failure                 *task.Failure
 	dirty                   bool          // the store did not take the record
 	unsaved                 []task.Detail // events that the store has not taken yet
+	noted                   *time.Timer   // see note
 	tries                   int           // to connect, since offlineSince
 	full                    int           // attempts that found no room on the disk, since fullSince
 	tickets                 map[string]chan task.Decision
@@ -58,6 +59,7 @@ type run struct {
 
 	progress atomic.Pointer[progress] // of the newest attempt
 	seq      atomic.Uint64            // number of its newest event, set before anybody is told
+	behind   atomic.Bool              // there are newer ones, noted, which come before any progress
 	changed  signal
 }
 
@@ -105,6 +107,7 @@ func (r *run) schedule() {
 		e.mu.Lock()
 		r.queuedAt = now
 		e.unpark(r)
+		r.leaveDiscretion()
 		e.enqueue(r)
 		e.mu.Unlock()
 	}
@@ -177,6 +180,12 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 	r.mu.Lock()
 	defer r.unlock()
 	r.stop = nil
+	if r.noted != nil {
+		r.noted.Stop()
+	}
+	r.e.mu.Lock()
+	r.leaveDiscretion()
+	r.e.mu.Unlock()
 	r.result = res
 	r.tickets = nil
 	r.rec.Counts = r.counts()
@@ -185,8 +194,8 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 	}
 	stopped := errors.Is(cause, errStopped) && err != nil
 	if r.e.lasting != nil {
-		// Of what was stopped in the midst nobody knows how much has left.
-		r.rec.UnderWay = stopped && !r.resendable()
+		// Of what was stopped in the midst nobody knows how much has left, unless nothing had.
+		r.rec.UnderWay = stopped && !r.resendable() && !res.Unsent
 		r.rec.ResumeData = res.ResumeData
 	}
 	switch {
@@ -204,6 +213,13 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 			r.save()
 		}
 		r.schedule()
+	case errors.Is(cause, errDiscretion):
+		if what := r.e.lacking(); what != "" {
+			r.awaitDiscretion(what)
+		} else { // again
+			r.save()
+			r.schedule()
+		}
 	case errors.Is(cause, errResource):
 		r.complete(res, r.resourceError())
 	default:
@@ -219,6 +235,7 @@ func (r *run) complete(res transfer.Result, err error) {
 	e.agenda.set(r, time.Time{})
 	e.leaveNetwork(r)
 	e.leaveParking(r)
+	r.leaveDiscretion()
 	e.mu.Unlock()
 
 	now := time.Now()
@@ -287,7 +304,7 @@ func (r *run) finish() {
 	}
 	e.keep(r, r.seq.Load(), r.result.Body)
 	ids := e.forgettable()
-	unattended := e.alive == 0 && !e.owned && e.unattended != nil && !e.stopping
+	unattended := e.alive == 0 && !e.owned
 	e.mu.Unlock()
 	r.gone = true
 	if !lost {
@@ -297,7 +314,7 @@ func (r *run) finish() {
 	r.changed.notify()
 	e.changed.notify()
 	if unattended {
-		e.attempts.Go(e.unattended)
+		e.tellUnattended()
 	}
 	e.invalidateIfDone()
 }
@@ -337,6 +354,7 @@ func (r *run) suspendLocked() error {
 	r.e.agenda.set(r, time.Time{})
 	r.e.leaveNetwork(r)
 	r.e.leaveParking(r)
+	r.leaveDiscretion()
 	r.e.mu.Unlock()
 	return r.save()
 }
@@ -396,7 +414,7 @@ func (r *run) snapshot() task.Record {
 		rec.Counts.Rate = r.progress.Load().rate()
 	}
 	if r.phase == queued {
-		rec.Waiting = r.e.hostWait(r.origin, r.queuedAt)
+		rec.Waiting = r.e.queueWait(&rec, r.origin, r.queuedAt)
 	}
 	return rec
 }
@@ -416,10 +434,12 @@ func (r *run) save(details ...task.Detail) error {
 		seq, err = r.e.store.Save(context.Background(), &r.rec, r.unsaved...)
 	}
 	if r.dirty = err != nil; err != nil || len(r.unsaved) == 0 {
+		r.behind.Store(false)
 		return err
 	}
 	r.unsaved = nil
 	r.seq.Store(seq)
+	r.behind.Store(false)
 	r.changed.notify()
 	r.e.changed.notify()
 	return nil
