@@ -68,9 +68,8 @@ type Options struct {
 	Retention Retention
 	// Power says whether discretionary tasks may use it; nil: always.
 	Power Power
-	// Temporary is the folder of downloads without a destination, which are removed with their tasks' history; Open makes
-	// it, with mode 0700, where the folder above exists; else it must be there when the first such task is created. Empty:
-	// the system's, and they are their user's to remove.
+	// Temporary is the folder of downloads without a destination, which are removed with their tasks' history. It must be
+	// there before such a task is created. Empty: the system's, and they are their user's to remove.
 	Temporary string
 	Resident  int // tasks that only wait and are held in memory all the same; 0: 4096
 	// Unattended is called when the last task has ended, events wait, and nobody iterates as the owner: see tellUnattended.

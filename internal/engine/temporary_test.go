@@ -58,7 +58,7 @@ func newTemporary(t *testing.T) *temporary {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { rt.CloseIdleConnections() })
-	return &temporary{newDisk(), filepath.Join(t.TempDir(), "temporary"), rt}
+	return &temporary{newDisk(), t.TempDir(), rt}
 }
 
 func (s *temporary) boot(t *testing.T) *process {
