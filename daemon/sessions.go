@@ -163,7 +163,7 @@ func (ss *sessions) reopen(ctx context.Context, sl *slot, info sqlitestore.Info)
 	case info.State != store.Invalidated:
 		return refuse("it was closed to new tasks, and some of its tasks have not ended; wait for its invalidated event, or cancel them")
 	case info.Acknowledged < info.LastEvent:
-		return refuse(fmt.Sprintf("it was invalidated, and its events from %d to %d wait; listen to them and acknowledge them first",
+		return refuse(fmt.Sprintf("it was invalidated, and its events from %d to %d wait; listen to them and acknowledge them first (urlsession events, with --ack)",
 			info.Acknowledged+1, info.LastEvent))
 	}
 	if s := sl.current.Swap(nil); s != nil {

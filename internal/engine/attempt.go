@@ -26,7 +26,7 @@ func (r *run) attemptLocked(h *host) {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	var chain http.RoundTripper
-	if !r.permitted() || !r.chained(&chain) || !r.begin(stop) { // parked, or ended just now
+	if !r.discreet(h) || !r.permitted() || !r.chained(&chain) || !r.begin(stop) { // parked, or ended just now
 		r.unlock()
 		r.e.release(h)
 		return

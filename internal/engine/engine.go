@@ -92,6 +92,7 @@ type Engine struct {
 	rt      http.RoundTripper
 	chain   func(*task.Spec) (http.RoundTripper, error)
 	network Network
+	power   Power
 	flush   func(context.Context) error
 	reset   func(context.Context) error
 	runTask func(context.Context, *transfer.Attempt) (transfer.Result, error)
@@ -110,43 +111,45 @@ type Engine struct {
 	attempts sync.WaitGroup // goroutines
 	changed  signal         // the session's log has grown, or an attempt has begun
 
-	mu        sync.Mutex
-	alive     int                  // tasks that have not ended
-	runs      map[task.ID]*run     // those in memory: all of them, but for a session that outlives its process
-	loading   map[task.ID]*run     // those on their way there
-	foreign   map[task.ID]struct{} // those that another process has taken
-	inherited task.ID              // tasks up to this one are an earlier process's
-	active    map[*run]struct{}    // those with an attempt under way
-	offline   map[*run]struct{}    // those that wait for the network
-	unwatch   context.CancelFunc   // ends the watch of the network; nil: there is none
-	hosts     map[string]*host
-	perHost   int // see SetLimits
-	agenda    agenda
-	ended     map[task.ID]*ended
-	forget    heap[*ended]
-	expiry    *time.Timer // see Retention
-	expireAt  time.Time   // when it fires; zero: it does not
-	acked     uint64      // as the store has it
-	watchers  int         // listeners that want live events
-	creating  int         // Create calls between their check of closed and their entry in runs
-	owned     bool        // somebody iterates as the owner
-	closed    bool        // no new tasks
-	cancel    bool        // closed, and every task is cancelled
-	gone      bool        // the last task has ended since, and Invalidated is stored
-	over      bool        // it was
-	stopping  bool        // see Stop
+	mu         sync.Mutex
+	alive      int                  // tasks that have not ended
+	runs       map[task.ID]*run     // those in memory: all of them, but for a session that outlives its process
+	loading    map[task.ID]*run     // those on their way there
+	foreign    map[task.ID]struct{} // those that another process has taken
+	inherited  task.ID              // tasks up to this one are an earlier process's
+	active     map[*run]struct{}    // those with an attempt under way
+	offline    map[*run]struct{}    // those that wait for the network
+	unwatch    context.CancelFunc   // ends the watch of the network; nil: there is none
+	discretion discretion
+	hosts      map[string]*host
+	perHost    int // see SetLimits
+	agenda     agenda
+	ended      map[task.ID]*ended
+	forget     heap[*ended]
+	expiry     *time.Timer // see Retention
+	expireAt   time.Time   // when it fires; zero: it does not
+	acked      uint64      // as the store has it
+	watchers   int         // listeners that want live events
+	creating   int         // Create calls between their check of closed and their entry in runs
+	owned      bool        // somebody iterates as the owner
+	closed     bool        // no new tasks
+	cancel     bool        // closed, and every task is cancelled
+	gone       bool        // the last task has ended since, and Invalidated is stored
+	over       bool        // it was
+	stopping   bool        // see Stop
 }
 
 // New makes an engine of a session that ends with its process, over a store that is empty.
 func New(o Options) *Engine {
 	e := &Engine{
-		session: o.Session, store: o.Store, rt: o.RoundTripper, chain: o.Chain, network: o.Network, flush: o.Flush, reset: o.Reset,
+		session: o.Session, store: o.Store, rt: o.RoundTripper, chain: o.Chain, network: o.Network, power: o.Power, flush: o.Flush, reset: o.Reset,
 		runTask: o.Run, space: o.Space,
 		bodies: o.Bodies, spool: o.Spool, retention: o.Retention, room: o.Resident, unattended: o.Unattended,
 		runs: make(map[task.ID]*run), active: make(map[*run]struct{}), offline: make(map[*run]struct{}),
 		hosts: make(map[string]*host), ended: make(map[task.ID]*ended),
 		loading: make(map[task.ID]*run), foreign: make(map[task.ID]struct{}),
 	}
+	e.discretion.runs = make(map[*run]struct{})
 	e.agenda.e, e.agenda.epoch = e, time.Now()
 	if e.space == nil {
 		e.space = platform.Space
@@ -240,7 +243,7 @@ func (e *Engine) inMemory(id task.ID) (task.Record, bool) {
 // explain says of a record from the store what its task waits for, where that is not stored.
 func (e *Engine) explain(rec *task.Record) {
 	if w := rec.Waiting; rec.State == task.Running && (w == nil || w.Until.Before(time.Now())) {
-		rec.Waiting = e.hostWait(originOf(rec.Spec.Request.URL), rec.Since)
+		rec.Waiting = e.queueWait(rec, originOf(rec.Spec.Request.URL), rec.Since)
 	}
 }
 

@@ -161,27 +161,35 @@ func TestNothingIsWrittenAfterStop(t *testing.T) {
 
 // A slot was given, and the engine stops before its attempt has begun.
 func TestStopBeforeAnAttemptBegins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		p := &process{}
-		slow := make(chan struct{})
-		d.start(t, p, hang, func(o *engine.Options) {
-			o.Space = func(string) (int64, error) { <-slow; return 1 << 40, nil }
-		})
-		id := create(t, p.Engine, get("http://h/", download, func(s *task.Spec) {
-			s.Policy.WaitsForSpace = true
-			s.Download = &task.DownloadSpec{Destination: "f", Path: "/tmp/f"}
-		}))
-		synctest.Wait()
-		stopped := make(chan error)
-		go func() { stopped <- p.Stop(t.Context()) }()
-		time.Sleep(time.Second)
-		close(slow)
-		if err := <-stopped; err != nil {
-			t.Error(err)
-		}
-		if rec := d.record(t, id); rec.Attempt != 0 || rec.State != task.Running {
-			t.Errorf("%s after %d attempts", rec.State, rec.Attempt)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	d := newDisk()
+	p := &process{}
+	looks, slow := make(chan struct{}, 1), make(chan struct{})
+	d.start(t, p, hang, func(o *engine.Options) {
+		o.Space = func(string) (int64, error) {
+			looks <- struct{}{}
+			<-slow
+			return 1 << 40, nil
 		}
 	})
+	id := create(t, p.Engine, get("http://h/", download, func(s *task.Spec) {
+		s.Policy.WaitsForSpace = true
+		s.Download = &task.DownloadSpec{Destination: "f", Path: "/tmp/f"}
+	}))
+	<-looks
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.Stop(ctx) }()
+	for !errors.Is(p.Suspend(ctx, id+1), task.DaemonLost) { // it stops not yet
+		if ctx.Err() != nil {
+			t.Fatal("it never began to stop")
+		}
+	}
+	close(slow)
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if rec := d.record(t, id); rec.Attempt != 0 || rec.State != task.Running {
+		t.Errorf("%s after %d attempts", rec.State, rec.Attempt)
+	}
 }
