@@ -114,7 +114,7 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 	spec := r.rec.Spec // SetPriority changes the record's
 	a := &transfer.Attempt{
-		ID: r.id, Number: r.rec.Attempt, Spec: &spec, Commit: r.rec.Commit, Limit: &r.e.limit,
+		ID: r.id, Number: r.rec.Attempt, Spec: &spec, Commit: r.rec.Commit, Limit: &r.e.limit, Temporary: r.e.temporary,
 	}
 	o := observer{r: r, host: h, progress: r.progress.Load()}
 	if r.e.lasting == nil {

@@ -11,6 +11,18 @@
 // queues, the agenda, the sets. The order is run.mu, then Engine.mu. The store is written under run.mu only, so that
 // writes of different tasks go on side by side. The caller's code (a listener's loop, a body's Read, Rewind and Close) is
 // called under neither, so that it may call the Engine.
+//
+// # Writes
+//
+// Each write of a store that outlives the process is an fsync that somebody waits for. After its creation a task that
+// succeeds at once costs these, each with all events since the one before:
+//
+//   - the begin of its attempt, only where begin says why: a request that must not be sent twice, or an inherited task;
+//   - a download's final name before the rename (Committing), or a kill between rename and end would fetch it again;
+//   - its end.
+//
+// An attempt that lasts longer adds one for its response (note), and each wait or retry one, which replaces the one before
+// while nobody has been told of that (saveLasting).
 package engine
 
 import (
@@ -20,6 +32,7 @@ import (
 	"iter"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -55,8 +68,8 @@ type Options struct {
 	Retention Retention
 	// Power says whether discretionary tasks may use it; nil: always.
 	Power Power
-	// Temporary is the folder of downloads without a destination, which are removed with their tasks' history. Empty: the
-	// system's, and they are their user's to remove.
+	// Temporary is the folder of downloads without a destination, which are removed with their tasks' history. It must be
+	// there before such a task is created. Empty: the system's, and they are their user's to remove.
 	Temporary string
 	Resident  int // tasks that only wait and are held in memory all the same; 0: 4096
 	// Unattended is called when the last task has ended, events wait, and nobody iterates as the owner: see tellUnattended.
@@ -104,6 +117,7 @@ type Engine struct {
 	bodies     Bodies
 	spool      Spool
 	retention  Retention
+	temporary  string // empty: the system's
 	room       int
 	unattended func()
 	audience   audience
@@ -144,13 +158,16 @@ func New(o Options) *Engine {
 	e := &Engine{
 		session: o.Session, store: o.Store, rt: o.RoundTripper, chain: o.Chain, network: o.Network, power: o.Power, flush: o.Flush, reset: o.Reset,
 		runTask: o.Run, space: o.Space,
-		bodies: o.Bodies, spool: o.Spool, retention: o.Retention, room: o.Resident, unattended: o.Unattended,
+		bodies: o.Bodies, spool: o.Spool, retention: o.Retention, temporary: o.Temporary, room: o.Resident, unattended: o.Unattended,
 		runs: make(map[task.ID]*run), active: make(map[*run]struct{}), offline: make(map[*run]struct{}),
 		hosts: make(map[string]*host), ended: make(map[task.ID]*ended),
 		loading: make(map[task.ID]*run), foreign: make(map[task.ID]struct{}),
 	}
 	e.discretion.runs = make(map[*run]struct{})
 	e.agenda.e, e.agenda.epoch = e, time.Now()
+	if e.temporary != "" {
+		e.temporary = filepath.Clean(e.temporary)
+	}
 	if e.space == nil {
 		e.space = platform.Space
 	}

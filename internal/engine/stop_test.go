@@ -70,6 +70,7 @@ func TestStopOverABlockedOrigin(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("the download never began")
 	}
+	received(t, e, down)
 	for rec, _ := e.Task(ctx, post); rec.Attempt == 0; rec, _ = e.Task(ctx, post) {
 		if ctx.Err() != nil {
 			t.Fatal("the POST never began")
@@ -90,6 +91,19 @@ func TestStopOverABlockedOrigin(t *testing.T) {
 	}
 	if held := d.record(t, down).ResumeData; held == nil || len(held.Held) == 0 {
 		t.Errorf("what the download has is not recorded: %+v", held)
+	}
+}
+
+// received waits until some bytes of a task are here.
+func received(t *testing.T, e *engine.Engine, id task.ID) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		if rec, err := e.Task(t.Context(), id); err != nil || rec.Counts.Received > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing of task %d arrived", id)
+		}
 	}
 }
 

@@ -50,35 +50,6 @@ func TestNewerIsRefused(t *testing.T) {
 	}
 }
 
-// A program that was killed while it wrote to its new database for the first time leaves a part of a page and a rollback
-// journal. The next one begins anew.
-func TestFirstWriteCutOff(t *testing.T) {
-	begun := filepath.Join(t.TempDir(), "db")
-	must(t, createFile(begun))
-	raw, err := openConnections(dsn(begun, "rw", "cache_size(1)", "synchronous(full)"), 1)
-	must(t, err)
-	defer raw.Close()
-	for _, do := range []string{
-		"BEGIN IMMEDIATE", "CREATE TABLE t (x)",
-		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) INSERT INTO t SELECT zeroblob(2000) FROM n",
-	} {
-		_, err := raw.ExecContext(t.Context(), do)
-		must(t, err)
-	}
-	path := filepath.Join(t.TempDir(), "db")
-	for name, data := range folder(t, filepath.Dir(begun)) { // as they are on the disk, while nothing is committed
-		must(t, os.WriteFile(filepath.Join(filepath.Dir(path), name), []byte(data), 0o600))
-	}
-	for _, name := range []string{path, path + "-journal"} {
-		if info, err := os.Stat(name); err != nil || info.Size() == 0 {
-			t.Fatalf("%s: %v, %v", name, info, err)
-		}
-	}
-	db := openDB(t, path)
-	must(t, db.CreateSession(t.Context(), "s", nil))
-	must(t, db.Close())
-}
-
 func TestDamaged(t *testing.T) {
 	original := filepath.Join(t.TempDir(), "db")
 	db := openDB(t, original)

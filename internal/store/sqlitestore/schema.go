@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // applicationID marks a database as ours, in its header: "urls".
@@ -75,9 +72,8 @@ CREATE INDEX events_of_task ON events (session, task, seq);
 `
 
 // inspect reads the version of the database at path, 0 where there is none or it is empty, and what checks its key. It
-// refuses what a program that knows the given version must not open. It opens the file for reading only, but where the change
-// to WAL mode, the first write to a new database and the only one with a rollback journal, was cut off: then the journal is
-// applied, as by any program that reads the file.
+// refuses what a program that knows the given version must not open. It opens the file for reading only, but where a process
+// was killed while it made the database, before WAL mode: what its journal says is undone first.
 func inspect(ctx context.Context, path string, known int) (version int, check []byte, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
@@ -86,15 +82,10 @@ func inspect(ctx context.Context, path string, known int) (version int, check []
 	if err != nil {
 		return 0, nil, err
 	}
-	version, check, err = inspectAs(ctx, path, "ro", known)
-	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code() == sqlite3.SQLITE_READONLY_ROLLBACK {
-		return inspectAs(ctx, path, "rw", known)
+	mode := "ro"
+	if journal, err := os.Stat(path + "-journal"); err == nil && journal.Size() > 0 {
+		mode = "rw"
 	}
-	return version, check, err
-}
-
-// inspectAs is inspect by connections of a mode, "ro" or "rw".
-func inspectAs(ctx context.Context, path, mode string, known int) (version int, check []byte, err error) {
 	db, err := openConnections(dsn(path, mode, "busy_timeout(5000)"), 1)
 	if err != nil {
 		return 0, nil, err
