@@ -16,7 +16,7 @@ import (
 )
 
 // perRun are the flags that mean one run, so that a default for them would be a trap.
-var perRun = []string{"help", "input", "output", "checksum", "data", "form", "session", "detach"}
+var perRun = []string{"help", "input", "output", "checksum", "data", "form", "session", "detach", "state"}
 
 // configFile is $XDG_CONFIG_HOME/urlsession/config.toml; empty where there is no such folder: XDG says that a relative
 // path there is to be ignored.
@@ -101,13 +101,13 @@ func (s setting) UnmarshalTOML(data any) error {
 	return nil
 }
 
-// known says whether any command has a flag of that name which takes a default.
+// known says whether any command that transfers has a flag of that name which takes a default.
 func (s setting) known() bool {
 	if slices.Contains(perRun, s.key) {
 		return false
 	}
 	return slices.ContainsFunc(s.cmd.Root().Commands(), func(c *cobra.Command) bool {
-		return c.Flags().Lookup(s.key) != nil
+		return c.Flags().Lookup("session") != nil && c.Flags().Lookup(s.key) != nil
 	})
 }
 

@@ -1,8 +1,9 @@
-// Command urlsession downloads, uploads and fetches over HTTP, and goes on where it was stopped.
+// Command urlsession downloads, uploads and fetches over HTTP, and goes on where it was stopped; by its daemon also when the
+// command is gone.
 //
 // It is the public API of package urlsession behind flags that users of curl and aria2 know. It does no networking of
 // its own. Its exit status is 0 when all transfers succeeded, 1 when one failed, 2 for a command line that makes no
-// sense, and 130 when it was interrupted.
+// sense, 3 when the daemon cannot be reached, and 130 when it was interrupted.
 package main
 
 import (
@@ -23,7 +24,8 @@ func main() {
 	// What net/http says on its own holds bytes of a server; what matters of it is an error, too.
 	log.SetOutput(io.Discard)
 	// A reader of our output that is gone is an error of the write. It must not end the process before what has
-	// arrived is recorded, nor a download whose progress alone nobody reads.
-	signal.Ignore(syscall.SIGPIPE)
+	// arrived is recorded, nor a download whose progress alone nobody reads. (To ignore the signal would make the programs
+	// that we start ignore it, too.)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(execute(os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
