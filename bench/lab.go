@@ -15,19 +15,22 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
-// lab is where contenders meet: a folder in memory with the server's files, their destination, and the server.
+// lab is where contenders meet: a folder in memory with the server's files and their destination, one on disk for what is
+// to be durable, and the server.
 type lab struct {
 	dir    string // on tmpfs where there is one
+	disk   string
 	binary string // urlsession, built for this run
 	self   string // this program
 	nginx  *nginx
 	env    []string // the same for all: a home of their own, no proxy, no configuration
 }
 
-func openLab(ctx context.Context, root string) (l *lab, err error) {
+func openLab(ctx context.Context, root, disk string) (l *lab, err error) {
 	if err := adoptOrphans(); err != nil {
 		return nil, err
 	}
@@ -53,6 +56,14 @@ func openLab(ctx context.Context, root string) (l *lab, err error) {
 			return nil, err
 		}
 	}
+	if l.disk, err = os.MkdirTemp(disk, "urlsession-bench-"); err != nil {
+		return nil, err
+	}
+	for _, sub := range []string{"out", "state"} {
+		if err := os.Mkdir(l.onDisk(sub), 0o777); err != nil {
+			return nil, err
+		}
+	}
 	l.env = []string{"HOME=" + l.path("home"), "PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TMPDIR=" + dir}
 	if l.self, err = os.Executable(); err != nil {
 		return nil, err
@@ -68,17 +79,41 @@ func openLab(ctx context.Context, root string) (l *lab, err error) {
 
 func (l *lab) path(elem ...string) string { return filepath.Join(append([]string{l.dir}, elem...)...) }
 
+func (l *lab) onDisk(elem ...string) string {
+	return filepath.Join(append([]string{l.disk}, elem...)...)
+}
+
+// scratch is what is emptied before each run.
+func (l *lab) scratch() []string {
+	return []string{l.path("out"), l.path("received"), l.onDisk("out"), l.onDisk("state")}
+}
+
 func (l *lab) close() {
 	if l.nginx != nil {
 		l.nginx.stop()
 	}
 	os.RemoveAll(l.dir)
+	if l.disk != "" {
+		os.RemoveAll(l.disk)
+	}
 }
 
-// run measures one scenario: each peer in turn with urlsession, A B A B …, after each has run once unmeasured, to warm up
-// and to have what it left compared with the source.
+// isDisk refuses a folder that is in memory, where nothing is durable and fsync costs nothing.
+func isDisk(folder string) error {
+	const tmpfs, ramfs = 0x01021994, 0x858458f6
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(folder, &fs); err != nil {
+		return os.NewSyscallError("statfs", err)
+	}
+	if fs.Type == tmpfs || fs.Type == ramfs {
+		return fmt.Errorf("%s is in memory; -disk FOLDER names one on a disk", folder)
+	}
+	return nil
+}
+
+// run measures one scenario.
 func (l *lab) run(ctx context.Context, s scenario, o options) (*result, error) {
-	size, count, pairs := s.size, s.count, s.pairs
+	size, count, runs := s.size, s.count, s.runs
 	if o.size > 0 && !s.fixedSize {
 		size = o.size
 	}
@@ -86,19 +121,53 @@ func (l *lab) run(ctx context.Context, s scenario, o options) (*result, error) {
 		count = o.count
 	}
 	if o.pairs > 0 {
-		pairs = o.pairs
+		runs = o.pairs
 	}
-	fmt.Fprintf(os.Stderr, "%s: %s, %s, %d pairs\n", s.name, s.work, amount(size, count), pairs)
-	w, err := s.prepare(ctx, l, size, count)
+	fmt.Fprintf(os.Stderr, "%s: %s, %s, %d times\n", s.name, s.work, amount(size, count), runs)
+	if s.disk {
+		if err := isDisk(l.disk); err != nil {
+			return nil, err
+		}
+	}
+	defer l.empty(append(l.scratch(), l.path("www"))...)
+	r := newResult(s, size, count)
+	if s.observe != nil {
+		return r, l.repeat(ctx, s, r, runs)
+	}
+	return r, l.compare(ctx, s, r, runs)
+}
+
+// repeat runs a scenario without peers.
+func (l *lab) repeat(ctx context.Context, s scenario, r *result, runs int) error {
+	for n := range runs {
+		if err := l.empty(l.scratch()...); err != nil {
+			return err
+		}
+		seen, err := s.observe(ctx, l, r.Size, r.Count)
+		if err != nil {
+			said, _ := os.ReadFile(l.path(daemonLog))
+			return fmt.Errorf("%w\nthe daemons' log ends: %s", err, said[max(0, len(said)-2000):])
+		}
+		r.Runs = append(r.Runs, seen)
+		fmt.Fprintf(os.Stderr, "  %d/%d", n+1, runs)
+		for _, q := range s.quantities {
+			fmt.Fprintf(os.Stderr, "  %s %s", q.name, q.text(seen[q.name]))
+		}
+		fmt.Fprintln(os.Stderr)
+	}
+	return nil
+}
+
+// compare runs each peer in turn with urlsession, A B A B …, after each has run once unmeasured, to warm up and to have
+// what it left compared with the source.
+func (l *lab) compare(ctx context.Context, s scenario, r *result, pairs int) error {
+	w, err := s.prepare(ctx, l, r.Size, r.Count)
 	if w.close != nil {
 		defer w.close()
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer l.empty("www", "received", "out")
-
-	r := newResult(s, size, count)
 	contenders := append([]contender{w.ours}, w.peers...)
 	contenders = slices.DeleteFunc(contenders, func(c contender) bool {
 		_, err := exec.LookPath(c.argv[0])
@@ -108,48 +177,51 @@ func (l *lab) run(ctx context.Context, s scenario, o options) (*result, error) {
 		return err != nil
 	})
 	for _, c := range contenders {
-		if _, err := l.once(ctx, w, c); err != nil {
-			return nil, err
+		if _, err := l.once(ctx, s, c); err != nil {
+			return err
 		}
 		if err := w.check(); err != nil {
-			return nil, fmt.Errorf("what %s left: %w", c.name, err)
+			return fmt.Errorf("what %s left: %w", c.name, err)
 		}
 		r.Contenders = append(r.Contenders, l.describe(ctx, c))
 	}
 	for _, peer := range contenders[1:] {
 		for n := range pairs {
-			ours, err := l.once(ctx, w, w.ours)
+			ours, err := l.once(ctx, s, w.ours)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			theirs, err := l.once(ctx, w, peer)
+			theirs, err := l.once(ctx, s, peer)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			r.Pairs = append(r.Pairs, pair{Peer: peer.name, Ours: ours, Theirs: theirs})
 			fmt.Fprintf(os.Stderr, "  %d/%d %-8s wall %.2f : %.2f s  cpu %.2f : %.2f s  rss %.0f : %.0f MiB\n", n+1, pairs, peer.name,
 				ours.Wall, theirs.Wall, ours.CPU, theirs.CPU, mib(ours.RSS), mib(theirs.RSS))
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // once runs one contender from an empty destination.
-func (l *lab) once(ctx context.Context, w workload, c contender) (usage, error) {
-	if err := errors.Join(l.empty("out"), l.empty("received")); err != nil {
+func (l *lab) once(ctx context.Context, s scenario, c contender) (usage, error) {
+	if err := l.empty(l.scratch()...); err != nil {
 		return usage{}, err
+	}
+	if s.disk {
+		syscall.Sync() // what the one before has not written yet would be written now
 	}
 	return measure(ctx, c.argv, l.env, l.path("stderr"))
 }
 
 func (l *lab) empty(folders ...string) error {
 	for _, folder := range folders {
-		entries, err := os.ReadDir(l.path(folder))
+		entries, err := os.ReadDir(folder)
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
-			if err := os.RemoveAll(l.path(folder, e.Name())); err != nil {
+			if err := os.RemoveAll(filepath.Join(folder, e.Name())); err != nil {
 				return err
 			}
 		}
@@ -164,7 +236,7 @@ var (
 
 // describe is what the record says of a contender: its version and its command, without this run's paths.
 func (l *lab) describe(ctx context.Context, c contender) described {
-	short := strings.NewReplacer(l.binary, "urlsession", l.self, "bench", l.dir+"/", "")
+	short := strings.NewReplacer(l.binary, "urlsession", l.self, "bench", l.dir+"/", "", l.disk+"/", "")
 	d := described{Name: c.name, Command: loopback.ReplaceAllString(short.Replace(strings.Join(c.argv, " ")), "server")}
 	if c.version != nil {
 		out, _ := exec.CommandContext(ctx, c.version[0], c.version[1:]...).Output()
