@@ -14,7 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/transport"
 	"github.com/urlsession/urlsession/urlsessiontest"
 )
@@ -336,13 +335,13 @@ func TestTheOwnerAcknowledges(t *testing.T) {
 }
 
 type acknowledging struct {
-	control.Service
+	service
 	acked *[]uint64
 }
 
 func (a *acknowledging) Acknowledge(ctx context.Context, n uint64) error {
 	*a.acked = append(*a.acked, n)
-	return a.Service.Acknowledge(ctx, n)
+	return a.service.Acknowledge(ctx, n)
 }
 
 func TestInvalidatedSessionsTakeNoTasks(t *testing.T) {

@@ -2,6 +2,8 @@ package urlsession
 
 import (
 	"maps"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -84,6 +86,9 @@ type Status struct {
 
 	// Attempt numbers the attempt that is under way or was the last, from 1; 0 before the first.
 	Attempt int
+	// Destination is where the file of a download goes, absolute, as it was asked for: a file or, with a separator at its
+	// end, a folder. Empty: a temporary file.
+	Destination string
 	// Path is the file of a download that succeeded, absolute.
 	Path string
 
@@ -106,6 +111,12 @@ func statusOf(rec *task.Record) Status {
 	}
 	if st.Priority == 0 {
 		st.Priority = PriorityDefault
+	}
+	if d := rec.Spec.Download; d != nil {
+		st.Destination = d.Path
+		if d.Folder && !strings.HasSuffix(d.Path, string(filepath.Separator)) {
+			st.Destination += string(filepath.Separator)
+		}
 	}
 	if w := rec.Waiting; w != nil {
 		st.Waiting = &Wait{WaitReason(w.Reason), w.Detail, w.Since, w.Until, publicError("", w.Error.Err())}

@@ -55,7 +55,7 @@ func Start(ctx context.Context, state string, command []string) (how string, err
 	m := userManager()
 	how, err = m.start(ctx, state, command)
 	if err == nil {
-		if err = await(ctx, state, nil); err != nil {
+		if err = awaitAnswer(ctx, state, nil); err != nil {
 			err = fmt.Errorf("%s, and it does not answer: %w; see journalctl --user -u %s", how, err, unitName(state))
 		}
 	} else if errors.Is(err, errNoManager) {
@@ -89,8 +89,8 @@ func answers(ctx context.Context, state string, within time.Duration) (bool, err
 	return false, err
 }
 
-// await waits until the daemon answers. exited, unless nil, receives when it has ended instead, with its error.
-func await(ctx context.Context, state string, exited <-chan error) error {
+// awaitAnswer waits until the daemon answers. exited, unless nil, receives when it has ended instead, with its error.
+func awaitAnswer(ctx context.Context, state string, exited <-chan error) error {
 	const every = 20 * time.Millisecond
 	pause := time.NewTicker(every)
 	defer pause.Stop()
@@ -157,7 +157,7 @@ func detach(ctx context.Context, state string, command []string, how string) err
 		}
 		exited <- err
 	}()
-	if err := await(ctx, state, exited); err != nil {
+	if err := awaitAnswer(ctx, state, exited); err != nil {
 		if last := lastLine(path, begin); last != "" {
 			return fmt.Errorf("it ended: %s", last)
 		}
@@ -181,9 +181,3 @@ func lastLine(path string, begin int64) string {
 	text = bytes.TrimSpace(text)
 	return string(text[bytes.LastIndexByte(text, '\n')+1:])
 }
-
-// lockName is the file in the state folder whose lock the running daemon holds.
-const lockName = "daemon.lock"
-
-// ErrRunning says that another process runs the daemon of this state folder.
-var ErrRunning = errors.New("another daemon runs with this state folder")

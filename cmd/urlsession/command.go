@@ -21,10 +21,10 @@ func newCommand(std stdio) *cobra.Command {
 		Long: `Download, upload and fetch over HTTP; go on where it was stopped.
 
 Defaults for flags stand in $XDG_CONFIG_HOME/urlsession/config.toml, a line a flag: retry = 10
-Exit status: 0 all succeeded, 1 a transfer failed, 2 usage, 130 interrupted.`,
+Exit status: 0 all succeeded, 1 a transfer failed, 2 usage, 3 no daemon, 130 interrupted.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return usagef("give a command: download, upload, data, version or completion; urlsession --help says more")
+			return usagef("give a command, such as download, upload or data; urlsession --help lists them")
 		},
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -33,25 +33,9 @@ Exit status: 0 all succeeded, 1 a transfer failed, 2 usage, 130 interrupted.`,
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)
-	root.AddCommand(newDownload(), newUpload(), newData(), newVersion(), newCompletion())
-	root.AddCommand(unbuiltCommands()...)
+	registerState(root)
+	root.AddCommand(newDownload(), newUpload(), newData(), newSession(), newTask(), newEvents(), newDaemon(), newVersion(), newCompletion())
 	return root
-}
-
-// unbuiltCommands are the commands of the manual that need the daemon, which does not exist yet.
-func unbuiltCommands() []*cobra.Command {
-	var all []*cobra.Command
-	for _, use := range []string{"session", "task", "events", "daemon"} {
-		all = append(all, &cobra.Command{
-			Use:                use,
-			Hidden:             true,
-			DisableFlagParsing: true, // its flags are not built either
-			RunE: func(*cobra.Command, []string) error {
-				return usagef("the command %s is not built yet; download, upload and data work without the daemon", use)
-			},
-		})
-	}
-	return all
 }
 
 func newCompletion() *cobra.Command {

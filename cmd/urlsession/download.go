@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/hex"
 	"io"
 	"iter"
@@ -54,11 +53,14 @@ func newDownload() *cobra.Command {
 		Long: `Download URLs into files, by default into the current folder under the names that the responses give.
 
 What has arrived of a file stands beside it as NAME.KEY.part until it is whole. The same command again goes on from
-there, unless the file has changed on the server: then it starts over. A file that exists is an error.`,
+there, unless the file has changed on the server: then it starts over. A file that exists is an error.
+
+With --session ID the daemon does it, also when this command is gone; -j is then the connections a host.`,
 		Example: `  urlsession download https://go.dev/dl/go1.26.0.src.tar.gz
   urlsession download -o go.tar.gz --checksum sha-256=HEX URL
   urlsession download -i list.txt -j 16 -o FOLDER/
-  urlsession download -o - URL | tar xz`,
+  urlsession download -o - URL | tar xz
+  urlsession download --session films --detach -i list.txt -o FOLDER/`,
 		RunE: func(cmd *cobra.Command, urls []string) error { return f.run(cmd, urls) },
 	}
 	p := cmd.Flags()
@@ -97,6 +99,12 @@ func (f *downloadFlags) run(cmd *cobra.Command, urls []string) error {
 	user, err := f.login(header, urls)
 	if err != nil {
 		return err
+	}
+	if f.session != "" {
+		if err := f.makeFolder(); err != nil {
+			return err
+		}
+		return f.inBackground(cmd, std, f.jobs(items, header, user, nil))
 	}
 	to, err := f.destination(len(urls) == 1, std.out)
 	if err != nil {
@@ -138,6 +146,10 @@ func (f *downloadFlags) check(urls []string) error {
 		return usagef("--checksum %s: it is sha-256=, sha-512= or md5= and 64, 128 or 32 hexadecimal digits, or @FILE", digest)
 	case f.checksum == "@":
 		return usagef("--checksum @ lacks the checksum file's name")
+	case f.session != "" && f.failFast:
+		return usagef("--fail-fast and --session contradict each other: the session's tasks go on without this command")
+	case f.session != "" && one && isStream(f.output):
+		return usagef("-o %s takes no file, and --session downloads into files: urlsession data --session prints a body", f.output)
 	}
 	return nil
 }
@@ -184,20 +196,25 @@ func (f *downloadFlags) destination(one bool, out io.Writer) (*output, error) {
 	if f.output == "" {
 		return nil, nil
 	}
-	if os.IsPathSeparator(f.output[len(f.output)-1]) {
-		if err := os.MkdirAll(f.output, 0o777); err != nil {
-			return nil, usagef("-o: make the folder: %w", err)
-		}
-		return nil, nil
-	}
-	if !one {
-		return nil, nil
+	if err := f.makeFolder(); err != nil || !one {
+		return nil, err
 	}
 	o, err := openOutput(f.output, out)
 	if o != nil && f.checksum != "" {
 		return nil, usagef("--checksum is verified before a file gets its name, and %s is no file", o.name)
 	}
 	return o, err
+}
+
+// makeFolder makes the folder of -o, where it is named as one.
+func (f *downloadFlags) makeFolder() error {
+	if f.output == "" || !os.IsPathSeparator(f.output[len(f.output)-1]) {
+		return nil
+	}
+	if err := os.MkdirAll(f.output, 0o777); err != nil {
+		return usagef("-o: make the folder: %w", err)
+	}
+	return nil
 }
 
 // jobs turns items into jobs. to is where the one body goes that does not become a file, or nil.
@@ -224,9 +241,7 @@ func (f *downloadFlags) job(it item, header http.Header, user *login, to *output
 	if to != nil {
 		request.Stream = true
 		request.Header.Set("Accept-Encoding", "identity") // as a download asks: what comes is the file
-		return job{item: it, output: to, start: func(ctx context.Context, s *urlsession.Session) (*urlsession.Task, error) {
-			return s.DataTask(ctx, request)
-		}}, nil
+		return job{item: it, output: to, start: dataTask(request)}, nil
 	}
 	request.Conflict = f.conflict.conflict()
 	if file, ok := strings.CutPrefix(f.checksum, "@"); ok {
@@ -234,10 +249,7 @@ func (f *downloadFlags) job(it item, header http.Header, user *login, to *output
 	} else if f.checksum != "" {
 		request.Digests = []string{f.checksum}
 	}
-	destination := f.destinationOf(it)
-	return job{item: it, start: func(ctx context.Context, s *urlsession.Session) (*urlsession.Task, error) {
-		return s.DownloadTask(ctx, request, destination)
-	}}, nil
+	return job{item: it, download: &urlsession.Download{Request: request, Destination: f.destinationOf(it)}}, nil
 }
 
 // destinationOf is where an item's file goes: with a name of its own into the folder of -o, else what -o says, else the

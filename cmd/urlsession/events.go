@@ -25,6 +25,11 @@ func (w *eventWriter) write(ev urlsession.Event) error {
 	if _, ok := ev.(urlsession.EventsCompleted); ok {
 		return nil
 	}
+	return w.line(ev)
+}
+
+// line prints one event of any kind.
+func (w *eventWriter) line(ev urlsession.Event) error {
 	line, err := json.Marshal(ev)
 	if err != nil {
 		return err

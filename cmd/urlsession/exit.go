@@ -17,6 +17,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
+	exitNoDaemon    = 3
 	exitInterrupted = 130
 )
 
@@ -25,6 +26,8 @@ var (
 	errFailed = errors.New("a transfer failed")
 	// errInterrupted ends a command that a signal stopped.
 	errInterrupted = errors.New("interrupted")
+	// errNoDaemon ends a command that has lost the daemon; that has been reported.
+	errNoDaemon = errors.New("no daemon")
 )
 
 // usageError is a command line, or a file that it names, that makes no sense: nothing was transferred.
@@ -32,10 +35,24 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// statusError is an error that is no usage, and the exit status that it means.
+type statusError struct {
+	error
+	status int
+}
+
+func (e statusError) Unwrap() error { return e.error }
+
+// failedf is an error of exit status 1.
+func failedf(format string, args ...any) error {
+	return statusError{fmt.Errorf(format, args...), exitFailed}
+}
+
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// finish reports what has not been reported yet and chooses the exit status. What cobra itself complains of (an unknown
-// flag, a missing argument) is usage too.
+// finish reports what has not been reported yet and chooses the exit status: that of a statusError, of an error of the API 1,
+// or 3 where it is of a daemon that cannot be reached. All else is usage, also what cobra itself complains of (an unknown
+// flag, a missing argument).
 func finish(cmd *cobra.Command, std stdio, err error) int {
 	switch {
 	case err == nil:
@@ -44,11 +61,23 @@ func finish(cmd *cobra.Command, std stdio, err error) int {
 		return exitFailed
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
+	case errors.Is(err, errNoDaemon):
+		return exitNoDaemon
 	}
 	fmt.Fprintf(std.err, "urlsession: %s\n", oneLine(err.Error()))
-	if _, ours := errors.AsType[usageError](err); !ours {
-		fmt.Fprintf(std.err, "urlsession: see: %s --help\n", cmd.CommandPath())
+	if _, ours := errors.AsType[usageError](err); ours {
+		return exitUsage
 	}
+	if e, ok := errors.AsType[statusError](err); ok {
+		return e.status
+	}
+	if _, ok := errors.AsType[*urlsession.Error](err); ok {
+		if isLost(err) {
+			return exitNoDaemon
+		}
+		return exitFailed
+	}
+	fmt.Fprintf(std.err, "urlsession: see: %s --help\n", cmd.CommandPath())
 	return exitUsage
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,15 +30,22 @@ type sharedFlags struct {
 	earliest    value[time.Time]
 	json, quiet bool
 
+	session string // empty: the transfer runs in this process
+	detach  bool
+	// configures says that the command line has a flag of the session's configuration, and retryGiven and parallelGiven that
+	// it or the config file has these.
+	configures, retryGiven, parallelGiven bool
+
 	unbuilt unbuiltFlags
 }
 
+// configuring are the flags that are of a session's configuration.
+var configuring = []string{"proxy", "cacert", "cert", "key", "insecure", "retry", "timeout", "max-time", "limit-rate", "parallel"}
+
 // unbuiltFlags are those of the manual that later versions will obey.
 type unbuiltFlags struct {
-	session, state string
-	detach         bool
-	connections    int
-	resumable      string
+	connections int
+	resumable   string
 }
 
 func (f *sharedFlags) register(cmd *cobra.Command) {
@@ -56,7 +64,7 @@ func (f *sharedFlags) register(cmd *cobra.Command) {
 	p.StringVar(&f.cert, "cert", "", "present the client certificate in `FILE` (PEM)")
 	p.StringVar(&f.key, "key", "", "its private key, if it is not in the same `FILE`")
 	p.BoolVar(&f.insecure, "insecure", false, "do not verify the server's certificate: anybody on the way can read and change the transfer")
-	p.IntVar(&f.retry, "retry", 5, "try `N` times more after a failure that may pass")
+	p.IntVar(&f.retry, "retry", 5, "try `N` times more after a failure that may pass (with --session: as often as --max-time allows)")
 	p.Var(&f.timeout, "timeout", "give up when nothing arrives or leaves for so long; 0 is never (default 1m)")
 	p.Var(&f.maxTime, "max-time", "give up a transfer that takes longer in all; 0 is never (default 168h)")
 	p.Var(&f.limitRate, "limit-rate", "at most so many bytes a second over all transfers, such as 10MiB")
@@ -66,12 +74,8 @@ func (f *sharedFlags) register(cmd *cobra.Command) {
 	p.BoolVar(&f.json, "json", false, "print one event a line, as JSON, to standard output")
 	p.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress; errors are shown all the same")
 
-	p.StringVar(&f.unbuilt.session, "session", "", "let the daemon run it in session `ID` (not built yet)")
-	p.BoolVar(&f.unbuilt.detach, "detach", false, "do not wait for the daemon to end it (not built yet)")
-	p.StringVar(&f.unbuilt.state, "state", "", "keep the daemon's state in `DIR` (not built yet)")
-	for _, name := range []string{"session", "detach", "state"} {
-		_ = p.MarkHidden(name) // fails for an unknown flag alone
-	}
+	p.StringVar(&f.session, "session", "", "let the daemon do it, in the background session `ID`")
+	p.BoolVar(&f.detach, "detach", false, "with --session: print the new tasks' numbers and leave")
 	f.unbuilt.connections, f.unbuilt.resumable = 1, "no"
 }
 
@@ -81,13 +85,21 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 	if err := refuseSecretArguments(cmd.Flags(), args); err != nil {
 		return err
 	}
+	f.configures = slices.ContainsFunc(configuring, cmd.Flags().Changed)
 	if err := applyConfig(cmd); err != nil {
 		return err
 	}
 	if err := f.unbuilt.check(); err != nil {
 		return err
 	}
+	f.retryGiven, f.parallelGiven = cmd.Flags().Changed("retry"), cmd.Flags().Changed("parallel")
 	switch {
+	case cmd.Flags().Changed("session") && f.session == "":
+		return usagef("--session needs an identifier, such as com.example.sync")
+	case f.detach && f.session == "":
+		return usagef("--detach needs --session ID: without it the transfer runs in this command, and ends with it")
+	case f.session != "" && !f.retryGiven && f.maxTime.given() && f.maxTime.v == 0:
+		return usagef("--max-time 0 and --session: the task might be tried for ever; give --retry N too")
 	case f.retry < 0:
 		return usagef("--retry %d: a number of tries is not negative", f.retry)
 	case f.key != "" && f.cert == "":
@@ -98,12 +110,6 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 
 func (f *unbuiltFlags) check() error {
 	switch {
-	case f.session != "":
-		return usagef("--session is not built yet: it needs the daemon; without it the transfer runs in this command")
-	case f.detach:
-		return usagef("--detach is not built yet: it needs the daemon")
-	case f.state != "":
-		return usagef("--state is not built yet: it needs the daemon")
 	case f.connections < 1:
 		return usagef("-x %d: a file takes at least one connection", f.connections)
 	case f.connections > 1:
@@ -138,12 +144,16 @@ func (f *sharedFlags) login(header http.Header, urls []string) (*login, error) {
 	return l, nil
 }
 
-// configuration is the session's: ephemeral, since the command keeps nothing but what it was asked to.
+// configuration is the session's in process: ephemeral, since the command keeps nothing but what it was asked to.
 func (f *sharedFlags) configuration(maxPerHost int) (urlsession.Configuration, error) {
 	c := urlsession.Ephemeral()
-	c.AdditionalHeaders = http.Header{"User-Agent": {userAgent()}}
 	c.MaximumConnectionsPerHost = maxPerHost
 	c.Retries = f.retry
+	return f.configure(c)
+}
+
+// configure sets what the flags say of any session.
+func (f *sharedFlags) configure(c urlsession.Configuration) (urlsession.Configuration, error) {
 	c.RateLimit = f.limitRate.v
 	c.InsecureSkipVerify = f.insecure
 	if f.timeout.given() {
@@ -194,6 +204,9 @@ func orNone(d time.Duration) time.Duration {
 // decorate gives a request what the flags say of all of them.
 func (f *sharedFlags) decorate(r *urlsession.Request, h http.Header) {
 	r.Header = h.Clone()
+	if _, own := r.Header["User-Agent"]; !own {
+		r.Header.Set("User-Agent", userAgent())
+	}
 	r.Description = f.description
 	r.Priority = f.priority.v
 	r.EarliestBegin = f.earliest.v

@@ -1,15 +1,15 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"syscall"
 )
 
-// watchSignals makes the first SIGINT, SIGTERM or SIGHUP cancel the run, so that each task checkpoints what it has, and
-// the second end the process at once. A signal that was ignored when the process began, as SIGHUP is under nohup, stays
-// so. The function that it returns ends that.
-func (r *run) watchSignals() (unwatch func()) {
+// watchSignals calls first at the first SIGINT, SIGTERM or SIGHUP, and at the second ends the process at once. A signal
+// that was ignored when the process began, as SIGHUP is under nohup, stays so. The function that it returns ends that.
+func watchSignals(first func()) (unwatch func()) {
 	signals := make(chan os.Signal, 2)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		if !signal.Ignored(s) {
@@ -23,7 +23,7 @@ func (r *run) watchSignals() (unwatch func()) {
 		case <-done:
 			return
 		}
-		r.end(errInterrupted)
+		first()
 		select {
 		case <-signals:
 			os.Exit(exitInterrupted)
@@ -33,5 +33,15 @@ func (r *run) watchSignals() (unwatch func()) {
 	return func() {
 		signal.Stop(signals)
 		close(done)
+	}
+}
+
+// interruptible is a context that a signal ends, with errInterrupted as its cause. The function that it returns ends that.
+func interruptible() (ctx context.Context, done func()) {
+	ctx, stop := context.WithCancelCause(context.Background())
+	unwatch := watchSignals(func() { stop(errInterrupted) })
+	return ctx, func() {
+		unwatch()
+		stop(nil)
 	}
 }

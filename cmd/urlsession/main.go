@@ -1,8 +1,9 @@
-// Command urlsession downloads, uploads and fetches over HTTP, and goes on where it was stopped.
+// Command urlsession downloads, uploads and fetches over HTTP, and goes on where it was stopped; by its daemon also when the
+// command is gone.
 //
 // It is the public API of package urlsession behind flags that users of curl and aria2 know. It does no networking of
 // its own. Its exit status is 0 when all transfers succeeded, 1 when one failed, 2 for a command line that makes no
-// sense, and 130 when it was interrupted.
+// sense, 3 when the daemon cannot be reached, and 130 when it was interrupted.
 package main
 
 import (

@@ -17,11 +17,10 @@ type output struct {
 // openOutput opens what -o says where that takes a body as it comes: out for "-", or an existing device or pipe. It is
 // nil for a file's or a folder's name, which a download task is for.
 func openOutput(name string, out io.Writer) (*output, error) {
-	if name == "-" {
+	switch {
+	case name == "-":
 		return &output{w: out, name: "standard output"}, nil
-	}
-	info, err := os.Stat(name)
-	if err != nil || info.Mode().IsRegular() || info.IsDir() {
+	case !isStream(name):
 		return nil, nil
 	}
 	f, err := os.OpenFile(name, os.O_WRONLY, 0)
@@ -29,6 +28,15 @@ func openOutput(name string, out io.Writer) (*output, error) {
 		return nil, usagef("-o: %w", err)
 	}
 	return &output{w: f, name: name, closer: f}, nil
+}
+
+// isStream says whether -o names standard output, or an existing device or pipe.
+func isStream(name string) bool {
+	if name == "-" {
+		return true
+	}
+	info, err := os.Stat(name)
+	return err == nil && !info.Mode().IsRegular() && !info.IsDir()
 }
 
 // onTerminal says whether the body is for somebody's eyes: then nothing else is shown there. A nil output is not.
@@ -41,7 +49,12 @@ func (o *output) event(ev urlsession.Event) error {
 	if !ok {
 		return nil
 	}
-	if _, err := o.w.Write(piece.Data); err != nil {
+	return o.write(piece.Data)
+}
+
+// write hands a piece of the body over.
+func (o *output) write(body []byte) error {
+	if _, err := o.w.Write(body); err != nil {
 		return &urlsession.Error{Op: "write body", URL: o.name, Code: urlsession.ErrCannotWriteFile, Err: err}
 	}
 	return nil

@@ -74,6 +74,9 @@ type watched struct {
 	status urlsession.Status // as it was at the last look
 }
 
+// statusFor bounds a look at the statuses, which a daemon tells: it may be away.
+const statusFor = 2 * time.Second
+
 func newBoard() *board { return &board{started: time.Now()} }
 
 func (b *board) add(label string, t *urlsession.Task) *watched {
@@ -87,7 +90,9 @@ func (b *board) add(label string, t *urlsession.Task) *watched {
 
 // remove takes a task off the board and returns its last status.
 func (b *board) remove(w *watched, err error) urlsession.Status {
-	status, _ := w.task.Status(context.Background()) // zero for a task that is forgotten
+	ctx, cancel := context.WithTimeout(context.Background(), statusFor)
+	defer cancel()
+	status, _ := w.task.Status(ctx) // zero for a task that is forgotten
 	moved, _ := bytesOf(status)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -106,8 +111,10 @@ func (b *board) look() ([]watched, total) {
 	defer b.mu.Unlock()
 	t := total{running: len(b.active), ended: b.ended, failed: b.failed, bytes: b.bytes, expected: b.bytes, elapsed: time.Since(b.started)}
 	active := make([]watched, len(b.active))
+	ctx, cancel := context.WithTimeout(context.Background(), statusFor)
+	defer cancel()
 	for i, w := range b.active {
-		if status, err := w.task.Status(context.Background()); err == nil {
+		if status, err := w.task.Status(ctx); err == nil {
 			w.status = status
 		}
 		t.add(w.status)

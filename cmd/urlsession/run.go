@@ -12,11 +12,20 @@ import (
 // job is one transfer that is to be made.
 type job struct {
 	item
-	// start makes its task.
-	start func(context.Context, *urlsession.Session) (*urlsession.Task, error)
+	// download is what to download to where; nil: start makes the task.
+	download *urlsession.Download
+	start    func(context.Context, *urlsession.Session) (*urlsession.Task, error)
 	// output takes the body of a task whose request has Stream; nil: the body goes elsewhere.
 	output *output
 	bad    error // there is nothing to transfer: why, told in its turn
+}
+
+// create makes the job's task.
+func (j *job) create(ctx context.Context, s *urlsession.Session) (*urlsession.Task, error) {
+	if j.download != nil {
+		return s.DownloadTask(ctx, j.download.Request, j.download.Destination)
+	}
+	return j.start(ctx, s)
 }
 
 // run is one execution of a command: the session, the jobs under way, and what is told of them.
@@ -56,14 +65,14 @@ func (f *sharedFlags) open(std stdio, maxPerHost int, to *output) (*run, error) 
 // is kept when it has ended, so that their number costs no memory. It returns when every task has ended: nil, errFailed, or
 // errInterrupted after a signal.
 func (r *run) all(jobs iter.Seq2[job, error], parallel int) error {
-	unwatch := r.watchSignals()
+	unwatch := watchSignals(func() { r.end(errInterrupted) })
 	defer unwatch()
 
-	feed := r.feed(jobs)
+	feed := feed(r.ctx, jobs)
 	var running sync.WaitGroup
 	for range parallel {
 		running.Go(func() {
-			for j := range r.until(feed) {
+			for j := range until(r.ctx, feed) {
 				r.one(j)
 			}
 		})
@@ -84,9 +93,9 @@ func (r *run) all(jobs iter.Seq2[job, error], parallel int) error {
 	return nil
 }
 
-// feed hands out the jobs, one ahead of those who take them. It does so in a goroutine of its own: a list may come from a
-// pipe that stays silent, and a signal must not wait for it.
-func (r *run) feed(jobs iter.Seq2[job, error]) <-chan job {
+// feed hands out the jobs before ctx ends, one ahead of those who take them. It does so in a goroutine of its own: a list may
+// come from a pipe that stays silent, and a signal must not wait for it.
+func feed(ctx context.Context, jobs iter.Seq2[job, error]) <-chan job {
 	feed := make(chan job)
 	go func() {
 		defer close(feed)
@@ -94,9 +103,9 @@ func (r *run) feed(jobs iter.Seq2[job, error]) <-chan job {
 			j.bad = err
 			select {
 			case feed <- j:
-			case <-r.ctx.Done():
+			case <-ctx.Done():
 			}
-			if r.ctx.Err() != nil {
+			if ctx.Err() != nil {
 				return
 			}
 		}
@@ -104,16 +113,16 @@ func (r *run) feed(jobs iter.Seq2[job, error]) <-chan job {
 	return feed
 }
 
-// until yields what comes from feed before the run is stopped.
-func (r *run) until(feed <-chan job) iter.Seq[job] {
+// until yields what comes from feed before ctx ends.
+func until(ctx context.Context, feed <-chan job) iter.Seq[job] {
 	return func(yield func(job) bool) {
 		for {
 			select {
 			case j, ok := <-feed:
-				if !ok || r.ctx.Err() != nil || !yield(j) {
+				if !ok || ctx.Err() != nil || !yield(j) {
 					return
 				}
-			case <-r.ctx.Done():
+			case <-ctx.Done():
 				return
 			}
 		}
@@ -126,7 +135,7 @@ func (r *run) one(j job) {
 		r.fail("", "", j.bad)
 		return
 	}
-	t, err := j.start(context.Background(), r.session)
+	t, err := j.create(context.Background(), r.session)
 	if err == nil {
 		end := r.progress.begin(label(j.item), t)
 		err = r.follow(t, j)

@@ -29,7 +29,9 @@ func newUpload() *cobra.Command {
 		Long: `Upload a file, standard input (-), a form or a text.
 
 A file is sent by PUT, to the URL as it is, or under the file's name where the URL ends in a slash; -F and -d are sent by
-POST. The response's body is not shown: urlsession data shows it.`,
+POST. The response's body is not shown: urlsession data shows it.
+
+With --session ID the daemon does it: a file is read by it, and must stay as it is; anything else is copied to it first.`,
 		Example: `  urlsession upload film.mov https://example.com/films/
   tar cz folder | urlsession upload - https://example.com/folder.tar.gz
   urlsession upload -F title=Film -F file=@film.mov https://example.com/films`,
@@ -69,13 +71,17 @@ func (f *uploadFlags) run(cmd *cobra.Command, args []string) error {
 	if err := user.authorize(request.Header, target); err != nil {
 		return usageError{err}
 	}
+	j := job{item: item{url: target}, start: func(ctx context.Context, s *urlsession.Session) (*urlsession.Task, error) {
+		return s.UploadTask(ctx, request)
+	}}
+	if f.session != "" {
+		return f.inBackground(cmd, std, single(j))
+	}
 	r, err := f.open(std, 6, nil)
 	if err != nil {
 		return err
 	}
-	return r.all(single(job{item: item{url: target}, start: func(ctx context.Context, s *urlsession.Session) (*urlsession.Task, error) {
-		return s.UploadTask(ctx, request)
-	}}), 1)
+	return r.all(single(j), 1)
 }
 
 // request is method, URL, body and the body's Content-Type.

@@ -75,7 +75,7 @@ type outside struct {
 }
 
 var outsiders = []outside{
-	{"golang.org/x/sys", "internal/durable internal/partial internal/platform internal/transfer internal/transport cmd/urlsession", "system calls that package syscall lacks, where a promise rests on them"},
+	{"golang.org/x/sys", "daemon internal/durable internal/partial internal/platform internal/transfer internal/transport cmd/urlsession", "system calls that package syscall lacks, where a promise rests on them"},
 	{"golang.org/x/net", ". internal/transfer internal/transport internal/cookie internal/httpcache", "proxy rules, public suffixes and header grammar are not ours to write again"},
 	{"golang.org/x/time", ". internal/engine internal/transfer", "token buckets: the engine owns them, a transfer is slowed by them"},
 	{"golang.org/x/text", "internal/transfer internal/transport", "file names are normalised to NFC where they are made safe"},

@@ -81,6 +81,11 @@ func (e *Engine) Release(id task.ID) {
 
 // Acknowledge is Service.Acknowledge.
 func (e *Engine) Acknowledge(ctx context.Context, sequence uint64) error {
+	leave, err := e.enter("acknowledge events")
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if err := e.store.Acknowledge(ctx, sequence); err != nil {
 		return e.storeError("acknowledge events", err)
 	}

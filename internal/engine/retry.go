@@ -246,7 +246,7 @@ func (e *Engine) watchNetwork(r *run) {
 		return
 	}
 	e.offline[r] = struct{}{}
-	if e.unwatch != nil {
+	if e.unwatch != nil || e.stopping {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -273,6 +273,14 @@ func (e *Engine) watchNetwork(r *run) {
 func (e *Engine) leaveNetwork(r *run) {
 	delete(e.offline, r)
 	if len(e.offline) == 0 && e.unwatch != nil {
+		e.unwatch()
+		e.unwatch = nil
+	}
+}
+
+// stopWatches ends the watches of the network and of power. Engine.mu is held.
+func (e *Engine) stopWatches() {
+	if e.unwatch != nil {
 		e.unwatch()
 		e.unwatch = nil
 	}

@@ -185,8 +185,8 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 	}
 	stopped := errors.Is(cause, errStopped) && err != nil
 	if r.e.lasting != nil {
-		// Of what was stopped in the midst nobody knows how much has left.
-		r.rec.UnderWay = stopped && !r.resendable()
+		// Of what was stopped in the midst nobody knows how much has left, unless nothing had.
+		r.rec.UnderWay = stopped && !r.resendable() && !res.Unsent
 		r.rec.ResumeData = res.ResumeData
 	}
 	switch {
@@ -287,7 +287,7 @@ func (r *run) finish() {
 	}
 	e.keep(r, r.seq.Load(), r.result.Body)
 	ids := e.forgettable()
-	unattended := e.alive == 0 && !e.owned && e.unattended != nil && !e.stopping
+	unattended := e.alive == 0 && !e.owned
 	e.mu.Unlock()
 	r.gone = true
 	if !lost {
@@ -297,7 +297,7 @@ func (r *run) finish() {
 	r.changed.notify()
 	e.changed.notify()
 	if unattended {
-		e.attempts.Go(e.unattended)
+		e.tellUnattended()
 	}
 	e.invalidateIfDone()
 }

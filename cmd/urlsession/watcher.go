@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/urlsession/urlsession"
+)
+
+// watcher looks at the tasks that it has made until they have ended. One stream of the session's events is enough for any
+// number of them.
+type watcher struct {
+	*background
+	events *eventWriter // nil without --json
+
+	// mu guards these, too. It is held while tasks are made, so that no event of a task is looked at before its number is
+	// known.
+	pending map[urlsession.TaskID]*watchedTask
+	whole   bool // no more tasks are made
+}
+
+// watchedTask is a task that has not ended yet, as far as the watcher has seen.
+type watchedTask struct {
+	job
+	end func(error) // of its progress; nil: none is shown yet
+}
+
+// few is the number of tasks up to which those that wait in a row are shown, too.
+const few = 8
+
+// all makes the jobs' tasks and waits for their end. A context that ends, and a daemon that is lost, end it early.
+func (w *watcher) all(ctx context.Context, jobs iter.Seq2[job, error]) error {
+	info, err := w.session.Info(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	watched := make(chan error, 1)
+	go func() {
+		err := w.watch(ctx, info.Last, func() { stop(errEnded) })
+		stop(err) // what nobody looks at is not made
+		watched <- err
+	}()
+	err = w.create(ctx, jobs, w.made)
+	w.mu.Lock()
+	w.whole = true
+	if err != nil || len(w.pending) == 0 {
+		stop(errEnded)
+	}
+	w.mu.Unlock()
+	if lost := <-watched; err == nil {
+		err = lost
+	}
+	return err
+}
+
+// errEnded is why nobody looks any more, when all is well.
+var errEnded = errors.New("all tasks have ended")
+
+// made takes new tasks. mu is held.
+func (w *watcher) made(jobs []job, tasks []*urlsession.Task) error {
+	for i, t := range tasks {
+		p := &watchedTask{job: jobs[i]}
+		if len(tasks) <= few {
+			p.end = w.progress.begin(label(p.item), t)
+		}
+		p.download, p.start = nil, nil // which are no longer needed, and not small
+		w.pending[t.Identifier()] = p
+	}
+	return nil
+}
+
+// watch follows the events after a number until ctx ends, and calls ended when there is nothing left to wait for. Its error is
+// why it cannot go on.
+func (w *watcher) watch(ctx context.Context, after uint64, ended func()) error {
+	for ev, err := range w.session.Observe(ctx, &after) {
+		if err == nil {
+			err = w.event(ctx, ev, ended)
+		}
+		if err != nil {
+			if errors.Is(context.Cause(ctx), errEnded) {
+				return nil
+			}
+			return err
+		}
+	}
+	return w.review(ctx, ended) // it was invalidated
+}
+
+func (w *watcher) event(ctx context.Context, ev urlsession.Event, ended func()) error {
+	if _, ok := ev.(urlsession.Gap); ok {
+		return w.review(ctx, ended)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.pending[ev.Task()]
+	if p == nil {
+		return nil // of a task that somebody else has made
+	}
+	if w.events != nil {
+		if err := w.events.write(ev); err != nil {
+			return writeError(err)
+		}
+	}
+	switch ev := ev.(type) {
+	case urlsession.Completed:
+		return w.ended(ctx, ev.Task(), ev.Err, ended)
+	case urlsession.Waiting: // many do, in a row
+	default:
+		return w.show(ctx, ev.Task())
+	}
+	return nil
+}
+
+// show begins to show the progress of a task that moves. mu is held.
+func (w *watcher) show(ctx context.Context, id urlsession.TaskID) error {
+	p := w.pending[id]
+	if p.end != nil {
+		return nil
+	}
+	t, err := w.session.Task(ctx, id)
+	if err == nil {
+		p.end = w.progress.begin(label(p.item), t)
+	}
+	return err
+}
+
+// ended takes the end of a task. mu is held.
+func (w *watcher) ended(ctx context.Context, id urlsession.TaskID, failure error, all func()) error {
+	p := w.pending[id]
+	if err := w.show(ctx, id); err != nil && !errors.Is(err, urlsession.ErrResourceUnavailable) { // it may be forgotten by now
+		return err
+	}
+	delete(w.pending, id)
+	if failure == nil && p.output != nil {
+		failure = w.print(ctx, id, p.output)
+	}
+	if p.output != nil {
+		failure = p.output.close(failure)
+	}
+	if p.end != nil {
+		p.end(failure)
+	}
+	if failure != nil {
+		w.fail(p.where, p.url, failure)
+	}
+	if w.whole && len(w.pending) == 0 {
+		all()
+	}
+	return nil
+}
+
+// print writes the body that is kept with a task.
+func (w *watcher) print(ctx context.Context, id urlsession.TaskID, to *output) error {
+	t, err := w.session.Task(ctx, id)
+	if err != nil {
+		return err
+	}
+	body, err := t.Body(ctx)
+	if err != nil {
+		return err
+	}
+	return to.write(body)
+}
+
+// review looks at each task, where events of their ends may have been missed.
+func (w *watcher) review(ctx context.Context, ended func()) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id := range w.pending {
+		t, err := w.session.Task(ctx, id)
+		if errors.Is(err, urlsession.ErrResourceUnavailable) {
+			err = w.ended(ctx, id, fmt.Errorf("task %s has ended and is forgotten: how it ended is not known", taskName{w.identifier, id}), ended)
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		status, err := t.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if status.State == urlsession.StateCompleted {
+			if err := w.ended(ctx, id, status.Err, ended); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
