@@ -240,3 +240,27 @@ func fetch(url string, want int) error {
 	body, err := io.ReadAll(resp.Body)
 	return errors.Join(err, expect(resp.StatusCode, len(body), want))
 }
+
+func TestDiskRenewsItsFolders(t *testing.T) {
+	d, err := openDisk(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	for range 2 {
+		if err := errors.Join(randomFile(d.path("out", "f"), 1, 2<<20), randomFile(d.path("state", "f"), 1, 10)); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.renew(); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"out", "state"} {
+			if entries, err := os.ReadDir(d.path(name)); err != nil || len(entries) > 0 {
+				t.Errorf("%s holds %v, %v", name, entries, err)
+			}
+		}
+	}
+	if info, err := os.Stat(d.path("out-2", "f")); err != nil || info.Size() != 0 {
+		t.Errorf("%v, %v: it is to be there without its space", info, err)
+	}
+}

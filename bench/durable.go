@@ -25,8 +25,8 @@ const (
 // background is a contender that starts a daemon, runs one urlsession command that hands its transfers to it, and stops
 // the daemon: all of it counts.
 func (l *lab) background(command string, args ...string) contender {
-	c := l.urlsession(command, append([]string{"--session", "bench", "--state", l.onDisk("state")}, args...)...)
-	c.argv = append([]string{l.self, childBackground, l.onDisk("state")}, c.argv...)
+	c := l.urlsession(command, append([]string{"--session", "bench", "--state", l.disk.path("state")}, args...)...)
+	c.argv = append([]string{l.self, childBackground, l.disk.path("state")}, c.argv...)
 	return c
 }
 
@@ -50,7 +50,7 @@ func background(args []string) (err error) {
 }
 
 func smallDurable(_ context.Context, l *lab, size int64, count int) (workload, error) {
-	out := l.onDisk("out")
+	out := l.disk.path("out")
 	f, err := smallFiles(l, size, count, out)
 	if err != nil {
 		return workload{}, err
@@ -63,7 +63,7 @@ func smallDurable(_ context.Context, l *lab, size int64, count int) (workload, e
 }
 
 func largeDurable(_ context.Context, l *lab, size int64, _ int) (workload, error) {
-	source, out := l.path("www", "large.bin"), l.onDisk("out", "large.bin")
+	source, out := l.path("www", "large.bin"), l.disk.path("out", "large.bin")
 	if err := randomFile(source, 1, size); err != nil {
 		return workload{}, err
 	}
@@ -73,7 +73,7 @@ func largeDurable(_ context.Context, l *lab, size int64, _ int) (workload, error
 	}
 	url := l.nginx.plain + "/large.bin"
 	// sync with a file is fsync(2) of it: what others have still to write does not count.
-	peer := fmt.Sprintf("%s && echo '%s  %s' | sha256sum -c --quiet && sync %[3]s %s", "curl -q -sS --fail -o "+out+" "+url, sum, out, l.onDisk("out"))
+	peer := fmt.Sprintf("%s && echo '%s  %s' | sha256sum -c --quiet && sync %[3]s %s", "curl -q -sS --fail -o "+out+" "+url, sum, out, l.disk.path("out"))
 	return workload{
 		ours:  l.background("download", "--checksum", "sha-256="+sum, "-o", out, url),
 		peers: []contender{{curlThenSum, []string{"sh", "-c", peer}, []string{"curl", "--version"}}},

@@ -20,7 +20,7 @@ var idleQuantities = []quantity{
 
 // idle measures a daemon that has nothing to do.
 func idle(ctx context.Context, l *lab, _ int64, count int) (map[string]float64, error) {
-	d, err := l.daemon(ctx, l.onDisk("state"))
+	d, err := l.daemon(ctx, l.disk.path("state"))
 	if d != nil {
 		defer d.close()
 	}
@@ -35,7 +35,7 @@ func idle(ctx context.Context, l *lab, _ int64, count int) (map[string]float64, 
 		name := fmt.Sprintf("%06d.bin", i)
 		r := urlsession.Get(l.nginx.plain + "/" + name)
 		r.Suspended = true
-		return urlsession.Download{Request: r, Destination: l.onDisk("out", name)}
+		return urlsession.Download{Request: r, Destination: l.disk.path("out", name)}
 	})
 	if err != nil {
 		return nil, err

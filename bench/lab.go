@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -23,7 +22,7 @@ import (
 // to be durable, and the server.
 type lab struct {
 	dir    string // on tmpfs where there is one
-	disk   string
+	disk   *disk
 	binary string // urlsession, built for this run
 	self   string // this program
 	nginx  *nginx
@@ -56,13 +55,8 @@ func openLab(ctx context.Context, root, disk string) (l *lab, err error) {
 			return nil, err
 		}
 	}
-	if l.disk, err = os.MkdirTemp(disk, "urlsession-bench-"); err != nil {
+	if l.disk, err = openDisk(disk); err != nil {
 		return nil, err
-	}
-	for _, sub := range []string{"out", "state"} {
-		if err := os.Mkdir(l.onDisk(sub), 0o777); err != nil {
-			return nil, err
-		}
 	}
 	l.env = []string{"HOME=" + l.path("home"), "PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TMPDIR=" + dir}
 	if l.self, err = os.Executable(); err != nil {
@@ -79,36 +73,14 @@ func openLab(ctx context.Context, root, disk string) (l *lab, err error) {
 
 func (l *lab) path(elem ...string) string { return filepath.Join(append([]string{l.dir}, elem...)...) }
 
-func (l *lab) onDisk(elem ...string) string {
-	return filepath.Join(append([]string{l.disk}, elem...)...)
-}
-
-// scratch is what is emptied before each run.
-func (l *lab) scratch() []string {
-	return []string{l.path("out"), l.path("received"), l.onDisk("out"), l.onDisk("state")}
-}
-
 func (l *lab) close() {
 	if l.nginx != nil {
 		l.nginx.stop()
 	}
 	os.RemoveAll(l.dir)
-	if l.disk != "" {
-		os.RemoveAll(l.disk)
+	if l.disk != nil {
+		l.disk.close()
 	}
-}
-
-// isDisk refuses a folder that is in memory, where nothing is durable and fsync costs nothing.
-func isDisk(folder string) error {
-	const tmpfs, ramfs = 0x01021994, 0x858458f6
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(folder, &fs); err != nil {
-		return os.NewSyscallError("statfs", err)
-	}
-	if fs.Type == tmpfs || fs.Type == ramfs {
-		return fmt.Errorf("%s is in memory; -disk FOLDER names one on a disk", folder)
-	}
-	return nil
 }
 
 // run measures one scenario.
@@ -125,11 +97,11 @@ func (l *lab) run(ctx context.Context, s scenario, o options) (*result, error) {
 	}
 	fmt.Fprintf(os.Stderr, "%s: %s, %s, %d times\n", s.name, s.work, amount(size, count), runs)
 	if s.disk {
-		if err := isDisk(l.disk); err != nil {
+		if err := l.disk.isOne(); err != nil {
 			return nil, err
 		}
 	}
-	defer l.empty(append(l.scratch(), l.path("www"))...)
+	defer l.empty("www", "received", "out")
 	r := newResult(s, size, count)
 	if s.observe != nil {
 		return r, l.repeat(ctx, s, r, runs)
@@ -140,7 +112,7 @@ func (l *lab) run(ctx context.Context, s scenario, o options) (*result, error) {
 // repeat runs a scenario without peers.
 func (l *lab) repeat(ctx context.Context, s scenario, r *result, runs int) error {
 	for n := range runs {
-		if err := l.empty(l.scratch()...); err != nil {
+		if err := l.renew(s); err != nil {
 			return err
 		}
 		seen, err := s.observe(ctx, l, r.Size, r.Count)
@@ -205,23 +177,28 @@ func (l *lab) compare(ctx context.Context, s scenario, r *result, pairs int) err
 
 // once runs one contender from an empty destination.
 func (l *lab) once(ctx context.Context, s scenario, c contender) (usage, error) {
-	if err := l.empty(l.scratch()...); err != nil {
+	if err := l.renew(s); err != nil {
 		return usage{}, err
-	}
-	if s.disk {
-		syscall.Sync() // what the one before has not written yet would be written now
 	}
 	return measure(ctx, c.argv, l.env, l.path("stderr"))
 }
 
+// renew makes what a run writes into empty.
+func (l *lab) renew(s scenario) error {
+	if err := l.empty("received", "out"); err != nil || !s.disk {
+		return err
+	}
+	return l.disk.renew()
+}
+
 func (l *lab) empty(folders ...string) error {
 	for _, folder := range folders {
-		entries, err := os.ReadDir(folder)
+		entries, err := os.ReadDir(l.path(folder))
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
-			if err := os.RemoveAll(filepath.Join(folder, e.Name())); err != nil {
+			if err := os.RemoveAll(l.path(folder, e.Name())); err != nil {
 				return err
 			}
 		}
@@ -236,7 +213,7 @@ var (
 
 // describe is what the record says of a contender: its version and its command, without this run's paths.
 func (l *lab) describe(ctx context.Context, c contender) described {
-	short := strings.NewReplacer(l.binary, "urlsession", l.self, "bench", l.dir+"/", "", l.disk+"/", "")
+	short := strings.NewReplacer(l.binary, "urlsession", l.self, "bench", l.dir+"/", "", l.disk.dir+"/", "")
 	d := described{Name: c.name, Command: loopback.ReplaceAllString(short.Replace(strings.Join(c.argv, " ")), "server")}
 	if c.version != nil {
 		out, _ := exec.CommandContext(ctx, c.version[0], c.version[1:]...).Output()

@@ -128,11 +128,11 @@ type queued struct {
 
 // queued may be closed also where there is an error.
 func (l *lab) queued(ctx context.Context, name string, size int64) (q *queued, err error) {
-	q = &queued{out: l.onDisk("out")}
+	q = &queued{out: l.disk.path("out")}
 	if q.origin, err = serveOrigin(holding(size)); err != nil {
 		return q, err
 	}
-	if q.daemon, err = l.daemon(ctx, l.onDisk("state", name)); err != nil {
+	if q.daemon, err = l.daemon(ctx, l.disk.path("state", name)); err != nil {
 		return q, err
 	}
 	q.s, err = q.session(connections)
