@@ -33,7 +33,7 @@ func main() {
 			exit(work(os.Args[2:]))
 		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	err := bench(ctx, os.Args[1:])
 	stop()
 	exit(err)
