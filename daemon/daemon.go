@@ -61,8 +61,9 @@ const (
 	defaultHistory   = 10_000
 )
 
-// stopFor bounds an orderly stop: for so long a request that must not be sent twice may go on.
-const stopFor = 8 * time.Second
+// stopFor bounds an orderly stop: for so long a request that must not be sent twice may go on, and a client may send a body.
+// Tests shorten it.
+var stopFor = 8 * time.Second
 
 // Run serves the background sessions of a state folder until ctx ends, then stops in order and returns nil: attempts
 // record what they have, and every task goes on with the next Run on the folder. A client can have it stop too. It takes

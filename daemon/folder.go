@@ -25,7 +25,7 @@ const (
 	lockName = "daemon.lock"
 	// stoppingMark ends the lock file's text when its holder stops: who comes then waits for a moment.
 	stoppingMark = " stopping\n"
-	lockPatience = stopFor + 4*time.Second
+	lockPatience = 15 * time.Second // more than a stop takes
 	lockPause    = 50 * time.Millisecond
 )
 

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -10,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/urlsession/urlsession/internal/control"
-	"github.com/urlsession/urlsession/internal/durable"
 	"github.com/urlsession/urlsession/internal/store/sqlitestore"
 	"golang.org/x/sys/unix"
 )
@@ -207,24 +207,19 @@ func TestFolderTakenAway(t *testing.T) {
 func TestStoppingHolder(t *testing.T) {
 	state := t.TempDir()
 	must(t, os.Chmod(state, 0o700))
-	lock, err := os.OpenFile(filepath.Join(state, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	before, err := openFolder(within(t), state)
 	must(t, err)
-	must(t, durable.Lock(lock))
-	before := &folder{state, lock}
+	if _, err := openFolder(within(t), state); !errors.Is(err, ErrRunning) {
+		t.Errorf("got %v", err)
+	}
 	before.tellStopping()
-	waiting := make(chan struct{})
-	go func() {
-		defer close(waiting)
-		for range 3 { // of its looks
-			f, err := os.Open(filepath.Join(state, lockName))
-			if err == nil {
-				f.Close()
-			}
-		}
-		before.close()
-	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*lockPause)
+	defer cancel()
+	if _, err := openFolder(ctx, state); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while the holder stops: %v", err)
+	}
+	must(t, before.close())
 	start(t, state)
-	await(t, "the holder's end", waiting)
 }
 
 func TestLockIsNoLink(t *testing.T) {

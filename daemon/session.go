@@ -14,6 +14,7 @@ import (
 	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/cookie"
 	"github.com/urlsession/urlsession/internal/engine"
+	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
 )
@@ -58,7 +59,7 @@ func (ss *sessions) open(ctx context.Context, id string) (*session, error) {
 		Flush: s.flush, Reset: func(context.Context) error { return s.jar.Reset() },
 		Bodies: &bodies{place{dir: filepath.Join(folder, "bodies")}}, Spool: &spool{place{dir: filepath.Join(folder, "spool")}},
 		Retention: engine.Retention{Age: max(0, ss.options.Retention), Count: max(0, ss.options.History)},
-		Temporary: s.temporary.dir, Unattended: s.launcher.wake,
+		Temporary: s.temporary.dir, Unattended: s.launcher.wake, Power: ss.power,
 	}
 	if s.Engine, err = engine.Open(ctx, o); err != nil {
 		return nil, err
@@ -84,46 +85,39 @@ func (s *session) waits() (acknowledged uint64, waits bool) {
 }
 
 // configure has a newer configuration govern the tasks created from now on. It is stored first: no task names one that a
-// kill could take away. The slot's mutex is held, so that there is one at a time.
+// kill could take away. Creations wait meanwhile, so that no generation goes that one is about to use.
 func (s *session) configure(ctx context.Context, c control.Configuration) error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	before := s.kept
-	s.mu.Unlock()
 	next, err := before.with(c, func() (map[int]bool, error) { return s.inUse(ctx) })
-	if err != nil {
+	if err != nil || sameJSON(next, before) {
 		return err
-	}
-	if sameJSON(next, before) {
-		return nil
 	}
 	data, err := json.Marshal(next)
+	if err == nil {
+		err = s.ss.db.PutConfiguration(ctx, s.id, data)
+	}
 	if err != nil {
 		return err
 	}
-	if err := s.ss.db.PutConfiguration(ctx, s.id, data); err != nil {
-		return err
-	}
-	s.mu.Lock()
 	s.kept = next
 	limits := c.MaximumConnectionsPerHost != before.Newest.MaximumConnectionsPerHost
 	s.dropTransports(func(number int) bool {
 		_, kept := next.chain(number)
 		return !kept || limits // one with other limits is made anew when next asked for
 	})
-	s.mu.Unlock()
 	s.launcher.use(c.Launch)
 	s.SetLimits(c.MaximumConnectionsPerHost, c.RateLimit)
 	return nil
 }
 
-// inUse are the generations of tasks that have not ended, and of those that are being created.
+// inUse are the generations of tasks that have not ended, and of those that are being created. s.mu is held.
 func (s *session) inUse(ctx context.Context) (map[int]bool, error) {
 	used := make(map[int]bool)
-	s.mu.Lock()
 	for number := range s.creating {
 		used[number] = true
 	}
-	s.mu.Unlock()
 	st := s.ss.db.Session(s.id)
 	for after := task.ID(0); ; {
 		page, err := st.Pending(ctx, after, 1024)
@@ -133,7 +127,7 @@ func (s *session) inUse(ctx context.Context) (map[int]bool, error) {
 		for _, p := range page {
 			after = p.ID
 			rec, err := st.Load(ctx, p.ID)
-			if err != nil {
+			if err != nil && !errors.Is(err, store.ErrNotFound) { // which has ended meanwhile
 				return used, err
 			}
 			used[rec.Spec.Configuration] = true

@@ -26,6 +26,7 @@ type sessions struct {
 	options Options
 	log     *slog.Logger
 	network *platform.Connectivity
+	power   *platform.Power
 	started time.Time
 	resumed chan struct{} // closed when those with something to do are open
 
@@ -43,7 +44,7 @@ type slot struct {
 }
 
 func newSessions(state string, db *sqlitestore.DB, o Options) *sessions {
-	return &sessions{state: state, db: db, options: o, log: o.Logger, network: new(platform.Connectivity),
+	return &sessions{state: state, db: db, options: o, log: o.Logger, network: new(platform.Connectivity), power: new(platform.Power),
 		started: time.Now(), resumed: make(chan struct{}), all: make(map[string]*slot)}
 }
 
@@ -162,7 +163,7 @@ func (ss *sessions) reopen(ctx context.Context, sl *slot, info sqlitestore.Info)
 	case info.State != store.Invalidated:
 		return refuse("it was closed to new tasks, and some of its tasks have not ended; wait for its invalidated event, or cancel them")
 	case info.Acknowledged < info.LastEvent:
-		return refuse(fmt.Sprintf("it was invalidated, and its events from %d to %d wait; listen to them and acknowledge them first",
+		return refuse(fmt.Sprintf("it was invalidated, and its events from %d to %d wait; listen to them and acknowledge them first (urlsession events, with --ack)",
 			info.Acknowledged+1, info.LastEvent))
 	}
 	if s := sl.current.Swap(nil); s != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -179,16 +180,24 @@ func TestManySessions(t *testing.T) {
 	d := start(t, state)
 	const sessions = 1000
 	b := []byte(`{"chain":{"cookies":true,"setCookies":true}}`)
-	for i := range sessions {
-		c := control.NewClient(control.ClientOptions{Socket: control.Socket(state), Session: fmt.Sprint("s", i), Configuration: b})
-		must(t, c.Open(within(t)))
-		if i%10 == 0 {
-			spec := data("http://127.0.0.1:1/")
-			spec.Suspended = true
-			create(t, c, spec)
-		}
-		c.Close()
+	var openers sync.WaitGroup
+	for i := range 16 {
+		openers.Go(func() {
+			for n := i; n < sessions; n += 16 {
+				c := control.NewClient(control.ClientOptions{Socket: control.Socket(state), Session: fmt.Sprint("s", n), Configuration: b})
+				err := c.Open(within(t))
+				if err == nil && n%10 == 0 {
+					spec := data("http://127.0.0.1:1/")
+					spec.Suspended = true
+					_, err = c.Create(within(t), spec, nil)
+				}
+				if c.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
+	openers.Wait()
 	d.stop()
 	begin := time.Now()
 	start(t, state)

@@ -40,34 +40,38 @@ func TestScripts(t *testing.T) {
 		Condition:          condition,
 		RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"run":      run,
-			"start":    start,
-			"signal":   signalRun,
-			"finish":   finish,
-			"shows":    shows,
-			"peak":     peak,
-			"origin":   origin,
-			"scene":    scene,
-			"requests": requests,
-			"sent":     sent,
-			"asked":    asked,
-			"proxy":    proxy,
-			"proxied":  proxied,
-			"nginx":    nginx,
-			"matches":  matches,
-			"body":     body,
-			"list":     list,
-			"events":   events,
-			"count":    count,
-			"waitfor":  waitfor,
-			"only":     only,
-			"tmpfs":    tmpfs,
-			"certs":    certs,
+			"run":        run,
+			"start":      start,
+			"signal":     signalRun,
+			"finish":     finish,
+			"shows":      shows,
+			"peak":       peak,
+			"origin":     origin,
+			"scene":      scene,
+			"requests":   requests,
+			"sent":       sent,
+			"asked":      asked,
+			"proxy":      proxy,
+			"proxied":    proxied,
+			"nginx":      nginx,
+			"matches":    matches,
+			"body":       body,
+			"list":       list,
+			"events":     events,
+			"count":      count,
+			"waitfor":    waitfor,
+			"only":       only,
+			"tmpfs":      tmpfs,
+			"certs":      certs,
+			"until":      until,
+			"pid":        pid,
+			"killdaemon": killDaemon,
 		},
 	})
 }
 
-// setup gives each script its own home, without a config file and proxies.
+// setup gives each script its own home, without a config file and proxies, and the state folder of a daemon of its own, which
+// ends with the script.
 func setup(env *testscript.Env) error {
 	vars := env.Vars[:0]
 	for _, v := range env.Vars {
@@ -78,7 +82,10 @@ func setup(env *testscript.Env) error {
 	env.Vars = append(vars,
 		"HOME="+filepath.Join(env.WorkDir, ".home"),
 		"XDG_CONFIG_HOME="+filepath.Join(env.WorkDir, ".config"),
+		"XDG_RUNTIME_DIR="+filepath.Join(env.WorkDir, ".runtime"),
+		"URLSESSION_STATE="+filepath.Join(env.WorkDir, ".state"),
 		"PATH="+filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	env.Values[stateKey{}] = newState()
+	env.Defer(func() { endDaemons(env.WorkDir) })
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 const secret = "S3CRET"
 
 // patience is how long anything may take before a script fails: a bound for hangs, not a measure.
-const patience = 90 * time.Second
+const patience = time.Minute
 
 // run [-in FILE] [-out FILE] STATUS ARGS... runs urlsession, with a pipe from the one file and standard output into the
 // other, and expects its exit status.
@@ -152,7 +152,7 @@ func launch(ts *testscript.TestScript, in, out string, args []string) *process {
 func environment(ts *testscript.TestScript) []string {
 	env := []string{"PATH=" + ts.Getenv("PATH")}
 	for _, name := range []string{
-		"HOME", "XDG_CONFIG_HOME", "TMPDIR", "URLSESSION_PASSWORD",
+		"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "URLSESSION_STATE", "TMPDIR", "URLSESSION_PASSWORD",
 		"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "GODEBUG", "SSL_CERT_FILE",
 	} {
 		if v := ts.Getenv(name); v != "" {

@@ -116,6 +116,7 @@ var scenes = map[string]scenario{
 	"digest":        resource(with(func(r *t.Resource) { r.Digests = []t.Digest{t.ReprDigest("sha-256")} })),
 	"stall":         faulty(t.HoldAt(t.AtBody(1000), t.NewGate())),
 	"slow":          faulty(t.Slow(4 * mib)),
+	"holds":         plain(func(srv *t.Server, _ []string) { srv.Always(t.Every, t.HoldAt(t.BeforeHeader(), t.NewGate())) }),
 	"unpartial":     faulty(t.Partial(0, 999)),
 
 	// Statuses: origin VAR status CODE; flaky CODE is one, then the file.

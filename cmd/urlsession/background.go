@@ -58,11 +58,7 @@ type background struct {
 // fail reports one failure, in one line. mu is held.
 func (b *background) fail(where, url string, err error) {
 	b.failed = true
-	line := failureLine(where, url, err)
-	if errors.Is(err, urlsession.ErrSessionInvalidated) {
-		line += "; once its tasks have ended and its events are acknowledged (urlsession events ID --ack), it can be used anew"
-	}
-	b.progress.note(line)
+	b.progress.note(failureLine(where, url, err))
 }
 
 // end says how the command ended: err is why it stopped early, or nil. The tasks that exist go on in any case, and where
@@ -79,6 +75,9 @@ func (b *background) end(ctx context.Context, err error) error {
 	case isLost(err):
 		b.progress.note(oneLine("urlsession: " + err.Error() + goOn))
 		return errNoDaemon
+	case err != nil && b.created == 0:
+		b.progress.note(failureLine("", "", err))
+		return errFailed
 	case err != nil:
 		b.progress.note(failureLine("", "", err) + goOn)
 		return errFailed

@@ -100,16 +100,14 @@ func startDaemon(cmd *cobra.Command) error {
 	})
 }
 
+// stopFor bounds the wait for the end of a daemon that stops.
+const stopFor = 30 * time.Second
+
 func stopDaemon(cmd *cobra.Command) error {
-	return onUnit(cmd, func(ctx context.Context, state string, _ []string) error {
-		err := daemon.Stop(ctx, state)
-		switch {
-		case errors.Is(err, daemon.ErrNotRunning):
-			return statusError{err, exitNoDaemon}
-		case err != nil:
-			return failedf("%w", err)
-		}
-		return nil
+	return withDaemon(cmd, func(ctx context.Context, d urlsession.Daemon) error {
+		ctx, cancel := context.WithTimeout(ctx, stopFor)
+		defer cancel()
+		return d.Stop(ctx)
 	})
 }
 

@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/urlsession/urlsession"
 )
@@ -57,5 +59,8 @@ func writeError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &urlsession.Error{Op: "write standard output", Code: urlsession.ErrCannotWriteFile, Err: err}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	return &urlsession.Error{Op: "write", URL: "standard output", Code: urlsession.ErrCannotWriteFile, Err: err}
 }

@@ -135,10 +135,20 @@ func (w *watcher) ended(ctx context.Context, id urlsession.TaskID, failure error
 		return err
 	}
 	delete(w.pending, id)
-	if failure == nil && p.output != nil {
-		failure = w.print(ctx, id, p.output)
+	t, err := w.session.Task(ctx, id)
+	if err == nil && failure != nil {
+		// The event has the failure in words alone.
+		if status, err := t.Status(ctx); err == nil && status.Err != nil {
+			failure = status.Err
+		}
 	}
 	if p.output != nil {
+		if failure == nil && err == nil {
+			err = printBody(ctx, t, p.output)
+		}
+		if failure == nil {
+			failure = err
+		}
 		failure = p.output.close(failure)
 	}
 	if p.end != nil {
@@ -153,12 +163,8 @@ func (w *watcher) ended(ctx context.Context, id urlsession.TaskID, failure error
 	return nil
 }
 
-// print writes the body that is kept with a task.
-func (w *watcher) print(ctx context.Context, id urlsession.TaskID, to *output) error {
-	t, err := w.session.Task(ctx, id)
-	if err != nil {
-		return err
-	}
+// printBody writes the body that is kept with a task.
+func printBody(ctx context.Context, t *urlsession.Task, to *output) error {
 	body, err := t.Body(ctx)
 	if err != nil {
 		return err

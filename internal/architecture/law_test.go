@@ -42,6 +42,7 @@ var testHelpers = []string{"internal/store/storetest", "urlsessiontest"}
 // testsMay adds to what the tests of one package may import.
 var testsMay = []rule{
 	{"internal/engine", "internal/store/memstore internal/control", "an engine needs some store to run, and its tests assert that it is a Service"},
+	{".", "internal/control/server", "a session in the background is judged at the other end of a socket, over an engine"},
 	{"internal/control/server", "internal/engine internal/store/memstore internal/transfer", "one table of behaviours judges an engine, and the same engine through client and server"},
 }
 

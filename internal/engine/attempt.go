@@ -26,7 +26,7 @@ func (r *run) attemptLocked(h *host) {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	var chain http.RoundTripper
-	if !r.permitted() || !r.chained(&chain) || !r.begin(stop) { // parked, or ended just now
+	if !r.discreet(h) || !r.permitted() || !r.chained(&chain) || !r.begin(stop) { // parked, or ended just now
 		r.unlock()
 		r.e.release(h)
 		return
@@ -114,7 +114,7 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 	spec := r.rec.Spec // SetPriority changes the record's
 	a := &transfer.Attempt{
-		ID: r.id, Number: r.rec.Attempt, Spec: &spec, Commit: r.rec.Commit, Limit: &r.e.limit,
+		ID: r.id, Number: r.rec.Attempt, Spec: &spec, Commit: r.rec.Commit, Limit: &r.e.limit, Temporary: r.e.temporary,
 	}
 	o := observer{r: r, host: h, progress: r.progress.Load()}
 	if r.e.lasting == nil {

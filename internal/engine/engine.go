@@ -20,6 +20,7 @@ import (
 	"iter"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -55,8 +56,8 @@ type Options struct {
 	Retention Retention
 	// Power says whether discretionary tasks may use it; nil: always.
 	Power Power
-	// Temporary is the folder of downloads without a destination, which are removed with their tasks' history. Empty: the
-	// system's, and they are their user's to remove.
+	// Temporary is the folder of downloads without a destination, which are removed with their tasks' history; Open makes
+	// it, with mode 0700, in a folder that exists. Empty: the system's, and they are their user's to remove.
 	Temporary string
 	Resident  int // tasks that only wait and are held in memory all the same; 0: 4096
 	// Unattended is called when the last task has ended, events wait, and nobody iterates as the owner: see tellUnattended.
@@ -92,6 +93,7 @@ type Engine struct {
 	rt      http.RoundTripper
 	chain   func(*task.Spec) (http.RoundTripper, error)
 	network Network
+	power   Power
 	flush   func(context.Context) error
 	reset   func(context.Context) error
 	runTask func(context.Context, *transfer.Attempt) (transfer.Result, error)
@@ -103,6 +105,7 @@ type Engine struct {
 	bodies     Bodies
 	spool      Spool
 	retention  Retention
+	temporary  string // empty: the system's
 	room       int
 	unattended func()
 	audience   audience
@@ -110,44 +113,49 @@ type Engine struct {
 	attempts sync.WaitGroup // goroutines
 	changed  signal         // the session's log has grown, or an attempt has begun
 
-	mu        sync.Mutex
-	alive     int                  // tasks that have not ended
-	runs      map[task.ID]*run     // those in memory: all of them, but for a session that outlives its process
-	loading   map[task.ID]*run     // those on their way there
-	foreign   map[task.ID]struct{} // those that another process has taken
-	inherited task.ID              // tasks up to this one are an earlier process's
-	active    map[*run]struct{}    // those with an attempt under way
-	offline   map[*run]struct{}    // those that wait for the network
-	unwatch   context.CancelFunc   // ends the watch of the network; nil: there is none
-	hosts     map[string]*host
-	perHost   int // see SetLimits
-	agenda    agenda
-	ended     map[task.ID]*ended
-	forget    heap[*ended]
-	expiry    *time.Timer // see Retention
-	expireAt  time.Time   // when it fires; zero: it does not
-	acked     uint64      // as the store has it
-	watchers  int         // listeners that want live events
-	creating  int         // Create calls between their check of closed and their entry in runs
-	owned     bool        // somebody iterates as the owner
-	closed    bool        // no new tasks
-	cancel    bool        // closed, and every task is cancelled
-	gone      bool        // the last task has ended since, and Invalidated is stored
-	over      bool        // it was
-	stopping  bool        // see Stop
+	mu         sync.Mutex
+	alive      int                  // tasks that have not ended
+	runs       map[task.ID]*run     // those in memory: all of them, but for a session that outlives its process
+	loading    map[task.ID]*run     // those on their way there
+	foreign    map[task.ID]struct{} // those that another process has taken
+	inherited  task.ID              // tasks up to this one are an earlier process's
+	active     map[*run]struct{}    // those with an attempt under way
+	offline    map[*run]struct{}    // those that wait for the network
+	unwatch    context.CancelFunc   // ends the watch of the network; nil: there is none
+	discretion discretion
+	hosts      map[string]*host
+	perHost    int // see SetLimits
+	agenda     agenda
+	ended      map[task.ID]*ended
+	forget     heap[*ended]
+	expiry     *time.Timer // see Retention
+	expireAt   time.Time   // when it fires; zero: it does not
+	acked      uint64      // as the store has it
+	watchers   int         // listeners that want live events
+	creating   int         // Create calls between their check of closed and their entry in runs
+	owned      bool        // somebody iterates as the owner
+	closed     bool        // no new tasks
+	cancel     bool        // closed, and every task is cancelled
+	gone       bool        // the last task has ended since, and Invalidated is stored
+	over       bool        // it was
+	stopping   bool        // see Stop
 }
 
 // New makes an engine of a session that ends with its process, over a store that is empty.
 func New(o Options) *Engine {
 	e := &Engine{
-		session: o.Session, store: o.Store, rt: o.RoundTripper, chain: o.Chain, network: o.Network, flush: o.Flush, reset: o.Reset,
+		session: o.Session, store: o.Store, rt: o.RoundTripper, chain: o.Chain, network: o.Network, power: o.Power, flush: o.Flush, reset: o.Reset,
 		runTask: o.Run, space: o.Space,
-		bodies: o.Bodies, spool: o.Spool, retention: o.Retention, room: o.Resident, unattended: o.Unattended,
+		bodies: o.Bodies, spool: o.Spool, retention: o.Retention, temporary: o.Temporary, room: o.Resident, unattended: o.Unattended,
 		runs: make(map[task.ID]*run), active: make(map[*run]struct{}), offline: make(map[*run]struct{}),
 		hosts: make(map[string]*host), ended: make(map[task.ID]*ended),
 		loading: make(map[task.ID]*run), foreign: make(map[task.ID]struct{}),
 	}
+	e.discretion.runs = make(map[*run]struct{})
 	e.agenda.e, e.agenda.epoch = e, time.Now()
+	if e.temporary != "" {
+		e.temporary = filepath.Clean(e.temporary)
+	}
 	if e.space == nil {
 		e.space = platform.Space
 	}
@@ -240,7 +248,7 @@ func (e *Engine) inMemory(id task.ID) (task.Record, bool) {
 // explain says of a record from the store what its task waits for, where that is not stored.
 func (e *Engine) explain(rec *task.Record) {
 	if w := rec.Waiting; rec.State == task.Running && (w == nil || w.Until.Before(time.Now())) {
-		rec.Waiting = e.hostWait(originOf(rec.Spec.Request.URL), rec.Since)
+		rec.Waiting = e.queueWait(rec, originOf(rec.Spec.Request.URL), rec.Since)
 	}
 }
 

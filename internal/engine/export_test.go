@@ -6,3 +6,6 @@ func (e *Engine) InMemory() int {
 	defer e.mu.Unlock()
 	return len(e.runs) + len(e.loading)
 }
+
+// Expire forgets history that is past its retention, at once.
+func (e *Engine) Expire() { e.expire() }

@@ -284,6 +284,10 @@ func (e *Engine) stopWatches() {
 		e.unwatch()
 		e.unwatch = nil
 	}
+	if d := &e.discretion; d.unwatch != nil {
+		d.unwatch()
+		d.unwatch = nil
+	}
 }
 
 // tryNetwork lets every run that waits for the network try at once.

@@ -70,6 +70,7 @@ func TestStopOverABlockedOrigin(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("the download never began")
 	}
+	received(t, e, down)
 	for rec, _ := e.Task(ctx, post); rec.Attempt == 0; rec, _ = e.Task(ctx, post) {
 		if ctx.Err() != nil {
 			t.Fatal("the POST never began")
@@ -90,6 +91,19 @@ func TestStopOverABlockedOrigin(t *testing.T) {
 	}
 	if held := d.record(t, down).ResumeData; held == nil || len(held.Held) == 0 {
 		t.Errorf("what the download has is not recorded: %+v", held)
+	}
+}
+
+// received waits until some bytes of a task are here.
+func received(t *testing.T, e *engine.Engine, id task.ID) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		if rec, err := e.Task(t.Context(), id); err != nil || rec.Counts.Received > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing of task %d arrived", id)
+		}
 	}
 }
 
@@ -161,27 +175,35 @@ func TestNothingIsWrittenAfterStop(t *testing.T) {
 
 // A slot was given, and the engine stops before its attempt has begun.
 func TestStopBeforeAnAttemptBegins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		p := &process{}
-		slow := make(chan struct{})
-		d.start(t, p, hang, func(o *engine.Options) {
-			o.Space = func(string) (int64, error) { <-slow; return 1 << 40, nil }
-		})
-		id := create(t, p.Engine, get("http://h/", download, func(s *task.Spec) {
-			s.Policy.WaitsForSpace = true
-			s.Download = &task.DownloadSpec{Destination: "f", Path: "/tmp/f"}
-		}))
-		synctest.Wait()
-		stopped := make(chan error)
-		go func() { stopped <- p.Stop(t.Context()) }()
-		time.Sleep(time.Second)
-		close(slow)
-		if err := <-stopped; err != nil {
-			t.Error(err)
-		}
-		if rec := d.record(t, id); rec.Attempt != 0 || rec.State != task.Running {
-			t.Errorf("%s after %d attempts", rec.State, rec.Attempt)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	d := newDisk()
+	p := &process{}
+	looks, slow := make(chan struct{}, 1), make(chan struct{})
+	d.start(t, p, hang, func(o *engine.Options) {
+		o.Space = func(string) (int64, error) {
+			looks <- struct{}{}
+			<-slow
+			return 1 << 40, nil
 		}
 	})
+	id := create(t, p.Engine, get("http://h/", download, func(s *task.Spec) {
+		s.Policy.WaitsForSpace = true
+		s.Download = &task.DownloadSpec{Destination: "f", Path: "/tmp/f"}
+	}))
+	<-looks
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.Stop(ctx) }()
+	for !errors.Is(p.Suspend(ctx, id+1), task.DaemonLost) { // it stops not yet
+		if ctx.Err() != nil {
+			t.Fatal("it never began to stop")
+		}
+	}
+	close(slow)
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if rec := d.record(t, id); rec.Attempt != 0 || rec.State != task.Running {
+		t.Errorf("%s after %d attempts", rec.State, rec.Attempt)
+	}
 }

@@ -31,7 +31,8 @@ type Attempt struct {
 	RoundTripper http.RoundTripper
 	// Limit bounds the bytes received and sent, with the other attempts that have the same; nil: nothing does.
 	Limit *Limit
-	// Temporary is the folder of a download without a destination; empty: the system's.
+	// Temporary is the folder of a download without a destination, clean and absolute, of which only this user may read:
+	// see TemporaryTask. Empty: the system's.
 	Temporary string
 	Observer  Observer
 }
