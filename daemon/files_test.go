@@ -104,17 +104,6 @@ func TestSpool(t *testing.T) {
 	}
 }
 
-func TestSpoolOnAFullDisk(t *testing.T) {
-	state := smallDisk(t, "1m")
-	s := &spool{place{dir: filepath.Join(sessionFolder(state, "s"), "spool")}}
-	_, err := s.Keep(t.Context(), urlsessiontest.Body{Size: 2 << 20}.Reader())
-	code(t, err, task.CannotWriteFile)
-	says(t, err, state, "make room")
-	if left := files(t, s.dir); len(left) != 0 {
-		t.Errorf("left are %v", left)
-	}
-}
-
 // TestTemporaryDownload has no destination: its file is in the state folder.
 func TestTemporaryDownload(t *testing.T) {
 	srv := origin(t)
@@ -128,58 +117,4 @@ func TestTemporaryDownload(t *testing.T) {
 		t.Errorf("the file is %s, not in %s", rec.Path, dir)
 	}
 	must(t, file.CheckFile(rec.Path))
-}
-
-// TestFullDisk fills the disk of a daemon: what it cannot keep it does not take, what runs pauses, and all goes on when
-// there is room.
-func TestFullDisk(t *testing.T) {
-	srv := origin(t)
-	file := urlsessiontest.Body{Seed: 5, Size: 4 << 20}
-	srv.Publish("/f", urlsessiontest.Resource{Content: file, ETag: `"v1"`})
-	gate := urlsessiontest.NewGate()
-	srv.Script("/f", urlsessiontest.HoldAt(urlsessiontest.AtBody(1<<20), gate))
-	disk := smallDisk(t, "24m")
-	state := filepath.Join(disk, "state")
-	d := start(t, state)
-	c := dial(t, state, "s")
-	id := create(t, c, download(srv.URL+"/f", filepath.Join(disk, "f")))
-	must(t, srv.WaitSent(within(t), "/f", 1<<20))
-	empty := fill(t, disk)
-
-	body := strings.NewReader(strings.Repeat("x", 1<<20))
-	up := task.Spec{Kind: task.Upload, Request: task.Request{Method: "PUT", URL: srv.URL + "/u", Body: &task.Body{Size: body.Size()}}, Policy: policy}
-	_, err := c.Create(within(t), up, body)
-	code(t, err, task.CannotWriteFile)
-	if left := files(t, filepath.Join(sessionFolder(state, "s"), "spool")); len(left) != 0 {
-		t.Errorf("a body that did not fit leaves %v", left)
-	}
-	spec := data(srv.URL + "/f")
-	spec.Suspended, spec.Description = true, strings.Repeat("d", 10_000)
-	var made []task.ID
-	for err = nil; err == nil; { // until the room that the database has already is used up
-		var one task.ID
-		if one, err = c.Create(within(t), spec, nil); err == nil {
-			made = append(made, one)
-		}
-		if len(made) > 10_000 {
-			t.Fatal("the disk is full, and tasks are created all the same")
-		}
-	}
-	code(t, err, task.CannotWriteFile)
-	gate.Open()
-	until(t, "the download's pause", func() bool {
-		rec, err := c.Task(within(t), id)
-		return err == nil && rec.Waiting != nil && rec.Waiting.Reason == task.WaitSpace
-	})
-	empty()
-	succeed(t, c, id)
-	must(t, file.CheckFile(filepath.Join(disk, "f")))
-	create(t, c, spec)
-	d.stop()
-	start(t, state)
-	for _, one := range made {
-		if _, err := c.Task(within(t), one); err != nil {
-			t.Errorf("a task whose creation returned is lost: %v", err)
-		}
-	}
 }

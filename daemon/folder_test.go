@@ -12,7 +12,6 @@ import (
 
 	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/store/sqlitestore"
-	"golang.org/x/sys/unix"
 )
 
 // refused is the error of a daemon that does not start.
@@ -68,58 +67,6 @@ func TestFolderOfOthers(t *testing.T) {
 	state := t.TempDir()
 	must(t, os.Chown(state, 65534, 65534))
 	says(t, refused(t, state), "another user")
-}
-
-func TestFolderNotWritable(t *testing.T) {
-	state := t.TempDir()
-	must(t, os.Chmod(state, 0o500))
-	if os.Geteuid() == 0 { // whom modes do not stop
-		if err := unix.Mount("tmpfs", state, "tmpfs", unix.MS_RDONLY, "mode=700"); err != nil {
-			t.Skipf("cannot mount a file system that cannot be written: %v", err)
-		}
-		t.Cleanup(func() { unix.Unmount(state, unix.MNT_DETACH) })
-	}
-	says(t, refused(t, state), "choose a folder that you can write to")
-}
-
-// smallDisk is a file system of a size, in bytes.
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can mount a small file system to fill")
-	}
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=700,size="+size); err != nil {
-		t.Skipf("cannot mount a small file system to fill: %v", err)
-	}
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
-	return dir
-}
-
-// fill takes all room, and returns a function that gives it back.
-func fill(t *testing.T, dir string) (empty func()) {
-	t.Helper()
-	path := filepath.Join(dir, "full")
-	f, err := os.Create(path)
-	must(t, err)
-	defer f.Close()
-	for block := make([]byte, 64<<10); len(block) >= 512; {
-		if _, err := f.Write(block); errors.Is(err, syscall.ENOSPC) {
-			block = block[:len(block)/2]
-		} else {
-			must(t, err)
-		}
-	}
-	return func() { must(t, os.Remove(path)) }
-}
-
-func TestFolderOnAFullDisk(t *testing.T) {
-	state := smallDisk(t, "1m")
-	must(t, os.WriteFile(filepath.Join(state, lockName), nil, 0o600))
-	empty := fill(t, state)
-	says(t, refused(t, state), "full", "room")
-	empty()
-	start(t, state)
 }
 
 // TestNewerSchema leaves the database of a newer program as it is.
