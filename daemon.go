@@ -61,7 +61,9 @@ const statusFor = 10 * time.Second
 
 // Status asks the daemon. It does not start it: one that does not run is ErrDaemonLost at once, and one that does not
 // answer within 10 s, too.
-func (d Daemon) Status(ctx context.Context) (DaemonStatus, error) {
+func (d Daemon) Status(ctx context.Context) (DaemonStatus, error) { return d.status(ctx, statusFor) }
+
+func (d Daemon) status(ctx context.Context, most time.Duration) (DaemonStatus, error) {
 	const op = "ask the daemon's status"
 	d, err := d.resolve()
 	if err != nil {
@@ -69,7 +71,7 @@ func (d Daemon) Status(ctx context.Context) (DaemonStatus, error) {
 	}
 	c := control.NewClient(d.unstarted())
 	defer c.Close()
-	ctx, cancel := bounded(ctx, statusFor)
+	ctx, cancel := bounded(ctx, most)
 	defer cancel()
 	st, err := c.Status(ctx)
 	if err != nil {

@@ -134,7 +134,7 @@ func (d *fakeDaemon) sessions() (all []*fakeSession) {
 // configuration is a background session's, in this daemon, whose tasks are not tried again.
 func (d *fakeDaemon) configuration(change func(*Configuration)) Configuration {
 	c := Background("com.example.sync")
-	c.Daemon, c.Retries = Daemon{State: d.state, Command: []string{"/none"}}, 0
+	c.Daemon, c.Retries = Daemon{State: d.state, Command: []string{"true"}}, 0
 	if change != nil {
 		change(&c)
 	}
@@ -204,6 +204,7 @@ func (d *fakeDaemon) Open(_ context.Context, id string, configuration []byte) (c
 	if s == nil {
 		s = &fakeSession{id: id, store: memstore.New(id), bodies: &heldBodies{held: make(map[task.ID][]byte)}}
 	}
+	s.configuration = control.Configuration{}
 	if err := json.Unmarshal(configuration, &s.configuration); err != nil {
 		return nil, &task.Error{Op: "open session", Code: task.Unknown, Err: err}
 	}

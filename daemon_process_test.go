@@ -45,6 +45,7 @@ func runDaemonProcess() int {
 	if err != nil || durable.Lock(lock) != nil {
 		return 1
 	}
+	defer lock.Close()
 	fmt.Fprintf(lock, "%d\n", os.Getpid())
 	_ = os.Remove(control.Socket(state))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -146,12 +147,13 @@ func checkFolder(path string) error {
 	case info.Mode()&0o077 == 0:
 		return nil
 	}
-	names, err := os.ReadDir(path)
+	names, err := os.ReadDir(path) // Start may have made its log already
 	if err != nil {
 		return fmt.Errorf("look at the state folder: %w", err)
 	}
+	foreign := slices.ContainsFunc(names, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), logName) })
 	_, err = os.Lstat(filepath.Join(path, lockName))
-	if info.Mode()&fs.ModeSticky != 0 || len(names) > 0 && err != nil {
+	if info.Mode()&fs.ModeSticky != 0 || foreign && err != nil {
 		return fmt.Errorf("the state folder is open to others (%v) and has files of something else: choose another, or say chmod 700", info.Mode())
 	}
 	if err := os.Chmod(path, 0o700); err != nil {

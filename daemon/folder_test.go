@@ -140,7 +140,7 @@ func TestFolderTakenAway(t *testing.T) {
 			first := start(t, state)
 			must(t, take(state))
 			second := start(t, state)
-			await(t, "the end of a daemon without its folder", first.done)
+			waitFor(t, "the end of a daemon without its folder", first.done)
 			if !errors.Is(first.err, errTaken) {
 				t.Errorf("it ended with %v", first.err)
 			}

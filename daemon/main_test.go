@@ -91,7 +91,7 @@ func start(t *testing.T, state string, change ...func(*Options)) *running {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		await(t, "the daemon's end", d.done)
+		waitFor(t, "the daemon's end", d.done)
 		if t.Failed() {
 			t.Logf("the log of %s:\n%s", state, d.log)
 		}
@@ -110,13 +110,13 @@ func start(t *testing.T, state string, change ...func(*Options)) *running {
 func (d *running) stop() {
 	d.t.Helper()
 	d.cancel()
-	await(d.t, "the daemon's end", d.done)
+	waitFor(d.t, "the daemon's end", d.done)
 	if d.err != nil {
 		d.t.Fatalf("the daemon ended with %v", d.err)
 	}
 }
 
-func await(t *testing.T, what string, c <-chan struct{}) {
+func waitFor(t *testing.T, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:

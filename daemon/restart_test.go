@@ -146,7 +146,7 @@ func TestStoppingDaemon(t *testing.T) {
 		}
 		ids <- id
 	}()
-	await(t, "the daemon's end", d.done)
+	waitFor(t, "the daemon's end", d.done)
 	start(t, state)
 	select {
 	case id := <-ids:
@@ -191,8 +191,8 @@ func TestBatchAllOrNone(t *testing.T) {
 			more <- struct{}{}
 		}
 	})
-	await(t, "one more batch", more)
-	await(t, "yet one more", more)
+	waitFor(t, "one more batch", more)
+	waitFor(t, "yet one more", more)
 	d.kill()
 	cancel()
 	loop.Wait()

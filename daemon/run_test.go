@@ -53,7 +53,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("after a restart the body is %q", got[:n])
 	}
 	must(t, c.Stop(within(t)))
-	await(t, "the end that a client has asked for", d.done)
+	waitFor(t, "the end that a client has asked for", d.done)
 	must(t, d.err)
 }
 

@@ -68,6 +68,9 @@ func (ss *sessions) resume(ctx context.Context) {
 			ss.log.Error("a session does not go on", "session", info.Identifier, "error", err)
 		}
 	}
+	if err := ss.db.Sweep(ctx); err != nil && ctx.Err() == nil { // it is done at the next start
+		ss.log.Warn("space in the database is not given back", "error", err)
+	}
 }
 
 func (ss *sessions) due(ctx context.Context, info sqlitestore.Info) (bool, error) {
@@ -125,7 +128,7 @@ func (ss *sessions) Open(ctx context.Context, id string, configuration []byte) (
 	if sl.stopped {
 		return nil, stoppingError(op)
 	}
-	info, err := ss.info(ctx, id)
+	info, err := ss.db.Info(ctx, id)
 	switch {
 	case errors.Is(err, sqlitestore.ErrNoSession):
 		data, err := json.Marshal(firstGeneration(c))
@@ -169,7 +172,7 @@ func (ss *sessions) reopen(ctx context.Context, sl *slot, info sqlitestore.Info)
 	if s := sl.current.Swap(nil); s != nil {
 		_ = s.stop(ctx) // no task of it is left
 	}
-	if err := ss.db.SetState(ctx, info.Identifier, store.Open); err != nil {
+	if err := ss.db.ReopenSession(ctx, info.Identifier); err != nil {
 		return ss.fail(op, info.Identifier, err)
 	}
 	return nil
@@ -204,7 +207,7 @@ func (ss *sessions) get(ctx context.Context, id string) (*session, error) {
 	if s := ss.opened(id); s != nil {
 		return s, nil
 	}
-	if _, err := ss.info(ctx, id); err != nil { // before a place is made for it
+	if _, err := ss.db.Info(ctx, id); err != nil { // before a place is made for it
 		return nil, ss.fail(op, id, err)
 	}
 	sl, err := ss.slot(op, id)
@@ -217,20 +220,6 @@ func (ss *sessions) get(ctx context.Context, id string) (*session, error) {
 		return nil, err
 	}
 	return sl.current.Load(), nil
-}
-
-// info is what the store knows of a session.
-func (ss *sessions) info(ctx context.Context, id string) (sqlitestore.Info, error) {
-	infos, err := ss.db.Sessions(ctx)
-	for _, info := range infos {
-		if info.Identifier == id {
-			return info, nil
-		}
-	}
-	if err == nil {
-		err = sqlitestore.ErrNoSession
-	}
-	return sqlitestore.Info{}, err
 }
 
 // fail is an error of the store, or of the engine, as a Service's.

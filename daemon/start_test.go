@@ -14,13 +14,13 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// systemd is a stand-in that records what it is asked, and fails what fails names by its first words.
-type systemd struct {
+// standIn is a systemd that records what it is asked, and fails what fails names by its first words.
+type standIn struct {
 	calls []string
 	fails map[string]int // how often
 }
 
-func (s *systemd) manager() manager {
+func (s *standIn) manager() manager {
 	return manager{present: true, run: func(_ context.Context, program string, args ...string) error {
 		call := program + " " + strings.Join(args, " ")
 		s.calls = append(s.calls, call)
@@ -34,7 +34,7 @@ func (s *systemd) manager() manager {
 	}}
 }
 
-func (s *systemd) count(prefix string) (n int) {
+func (s *standIn) count(prefix string) (n int) {
 	for _, call := range s.calls {
 		if strings.HasPrefix(call, prefix) {
 			n++
@@ -55,7 +55,7 @@ func home(t *testing.T) string {
 
 func TestManagerStartsTheInstalledUnit(t *testing.T) {
 	own := filepath.Join(home(t), "state", "urlsession")
-	var s systemd
+	var s standIn
 	if err := install(t.Context(), s.manager(), own, []string{"/bin/urlsession", "daemon", "run"}, new(bytes.Buffer)); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestManagerRunsATransientUnit(t *testing.T) {
 	home(t)
 	t.Setenv("SSL_CERT_FILE", "/etc/own.pem")
 	t.Setenv("HTTPS_PROXY", "http://user:secret@proxy")
-	s := systemd{fails: map[string]int{"systemd-run": 2, "systemctl --user is-active": 2}} // its predecessor is on its way out
+	s := standIn{fails: map[string]int{"systemd-run": 2, "systemctl --user is-active": 2}} // its predecessor is on its way out
 	if _, err := s.manager().start(t.Context(), "/srv/state", []string{"/bin/urlsession", "daemon", "run"}); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestManagerRunsATransientUnit(t *testing.T) {
 
 func TestManagerThatTakesNothingIsNone(t *testing.T) {
 	home(t)
-	s := systemd{fails: map[string]int{"systemd-run": 100, "systemctl --user is-active": 100}}
+	s := standIn{fails: map[string]int{"systemd-run": 100, "systemctl --user is-active": 100}}
 	if _, err := s.manager().start(t.Context(), "/srv/state", []string{"/bin/urlsession"}); !errors.Is(err, errNoManager) {
 		t.Errorf("%v", err)
 	}
@@ -126,7 +126,7 @@ func TestInstallAndUninstall(t *testing.T) {
 	dir := home(t)
 	own := filepath.Join(dir, "state", "urlsession")
 	path := filepath.Join(dir, "config", "systemd", "user", "urlsession.service")
-	var s systemd
+	var s standIn
 	var said bytes.Buffer
 	for range 2 {
 		if err := install(t.Context(), s.manager(), own, []string{"/bin/urlsession", "daemon", "run"}, &said); err != nil {

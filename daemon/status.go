@@ -17,7 +17,7 @@ func (ss *sessions) Info(ctx context.Context, id string) (control.SessionInfo, e
 	if err := ss.settle(ctx, "look up session"); err != nil {
 		return control.SessionInfo{}, err
 	}
-	info, err := ss.info(ctx, id)
+	info, err := ss.db.Info(ctx, id)
 	if err != nil {
 		return control.SessionInfo{}, ss.fail("look up session", id, err)
 	}

@@ -70,5 +70,5 @@ func TestStopDuringABody(t *testing.T) {
 	}
 	cancel()
 	app.Close()
-	await(t, "the client's error", failed)
+	waitFor(t, "the client's error", failed)
 }

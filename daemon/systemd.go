@@ -5,7 +5,7 @@ import (
 	"net"
 
 	"github.com/coreos/go-systemd/v22/activation"
-	systemd "github.com/coreos/go-systemd/v22/daemon"
+	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 )
 
 // activated are the sockets that systemd has opened for this process (sd_listen_fds(3)). Its variables are unset, so that no
@@ -35,7 +35,7 @@ func activated() ([]net.Listener, error) {
 // tellReady says that clients are served. systemd has no answer, and one that cannot be told finds out by its own timeout.
 func tellReady(o Options) {
 	if o.OwnsProcess {
-		_, _ = systemd.SdNotify(false, systemd.SdNotifyReady)
+		_, _ = sdnotify.SdNotify(false, sdnotify.SdNotifyReady)
 	}
 	if o.Ready != nil {
 		o.Ready()
@@ -44,6 +44,6 @@ func tellReady(o Options) {
 
 func tellStopping(o Options) {
 	if o.OwnsProcess {
-		_, _ = systemd.SdNotify(false, systemd.SdNotifyStopping)
+		_, _ = sdnotify.SdNotify(false, sdnotify.SdNotifyStopping)
 	}
 }

@@ -50,7 +50,7 @@ func TestActivation(t *testing.T) {
 		cmd.Wait()
 		close(ended)
 	}()
-	await(t, "the end", ended)
+	waitFor(t, "the end", ended)
 	if code := cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("it ended with %d", code)
 	}

@@ -19,17 +19,18 @@ import (
 func (f *sharedFlags) inBackground(cmd *cobra.Command, std stdio, jobs iter.Seq2[job, error]) error {
 	ctx, done := interruptible()
 	defer done()
+	b := &background{identifier: f.session, look: lookAt(cmd, f.session), progress: &silence{out: std.err}}
 	session, err := f.openBackground(ctx, cmd)
-	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return b.end(ctx, err)
+	default:
 		return err
 	}
 	defer session.Close()
-	b := &background{session: session, identifier: f.session, look: lookAt(cmd, f.session)}
+	b.session = session
 	if f.detach {
-		b.progress = &silence{out: std.err}
 		d := newDetached(std.out, f.session, f.json)
 		return b.end(ctx, b.create(ctx, jobs, d.made))
 	}

@@ -101,13 +101,13 @@ func (s setting) UnmarshalTOML(data any) error {
 	return nil
 }
 
-// known says whether any command has a flag of that name which takes a default.
+// known says whether any command that transfers has a flag of that name which takes a default.
 func (s setting) known() bool {
 	if slices.Contains(perRun, s.key) {
 		return false
 	}
 	return slices.ContainsFunc(s.cmd.Root().Commands(), func(c *cobra.Command) bool {
-		return c.Flags().Lookup(s.key) != nil
+		return c.Flags().Lookup("session") != nil && c.Flags().Lookup(s.key) != nil
 	})
 }
 

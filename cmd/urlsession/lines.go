@@ -32,16 +32,21 @@ func (l *lines) print() {
 	for {
 		select {
 		case <-tick.C:
-			l.note("urlsession: " + l.line())
+			if line := l.line(); line != "" {
+				l.note("urlsession: " + line)
+			}
 		case <-l.stop:
 			return
 		}
 	}
 }
 
-// line is one task's progress, where there has been but one, else the sum of all.
+// line is one task's progress, where there has been but one, else the sum of all; "" before the first.
 func (l *lines) line() string {
 	active, sum := l.look()
+	if sum.running+sum.ended == 0 {
+		return ""
+	}
 	if len(active) == 1 && sum.ended == 0 {
 		return fmt.Sprintf("%s: %s", active[0].label, stateText(active[0].status))
 	}

@@ -24,7 +24,8 @@ func main() {
 	// What net/http says on its own holds bytes of a server; what matters of it is an error, too.
 	log.SetOutput(io.Discard)
 	// A reader of our output that is gone is an error of the write. It must not end the process before what has
-	// arrived is recorded, nor a download whose progress alone nobody reads.
-	signal.Ignore(syscall.SIGPIPE)
+	// arrived is recorded, nor a download whose progress alone nobody reads. (To ignore the signal would make the programs
+	// that we start ignore it, too.)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(execute(os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
 }

@@ -135,6 +135,9 @@ var ErrClosed = errors.New("it was closed in this process; its tasks go on in th
 // use is ctx, ended by Close too. The CancelFunc must be called.
 func (c *Client) use(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	if c.closed.Err() != nil {
+		cancel(ErrClosed) // at once: AfterFunc calls in a goroutine
+	}
 	stop := context.AfterFunc(c.closed, func() { cancel(ErrClosed) })
 	return ctx, func() {
 		stop()

@@ -108,6 +108,9 @@ func (c *Client) create(ctx context.Context, r request, key string, u *upload, o
 				return err
 			}
 			r.stream = stream
+			// The transport waits for a read that is under way, and the body may be silent for ever.
+			stop := context.AfterFunc(ctx, func() { stream.Close() })
+			defer stop()
 		}
 		err := c.ask(ctx, r, out)
 		if u != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -17,8 +18,11 @@ type dialer struct {
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	start  func(ctx context.Context) error // nil: it is not for us to start
 
-	starting chan struct{} // holds a token while start is called; guards started
+	starting chan struct{} // holds a token while start is called; guards the next two
 	started  time.Time     // when start was last called
+	failed   error         // how that went
+
+	reached atomic.Bool // a daemon was, once
 }
 
 // startEvery is the shortest time between two starts of the daemon.
@@ -40,10 +44,11 @@ func (d *dialer) connect(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn.Close()
 		return nil, &task.Error{Op: "connect to the daemon", URL: d.socket, Code: task.NoPermission, Err: err}
 	}
+	d.reached.Store(true)
 	return conn, nil
 }
 
-// startDaemon has the daemon started, unless that was done a moment ago. Its error is start's.
+// startDaemon has the daemon started, unless that was tried a moment ago. Its error is start's, of then.
 func (d *dialer) startDaemon(ctx context.Context) error {
 	if d.start == nil {
 		return nil
@@ -55,13 +60,19 @@ func (d *dialer) startDaemon(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if !d.started.IsZero() && time.Since(d.started) < startEvery {
-		return nil
+		return d.failed
 	}
-	if err := d.start(ctx); err != nil {
-		return fmt.Errorf("start the daemon: %w", err)
+	err := d.start(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err() // and the start may go on
 	}
-	d.started = time.Now()
-	return nil
+	if err != nil {
+		err = fmt.Errorf("start the daemon: %w", err)
+	}
+	if err == nil || d.reached.Load() { // else the next call may have it tried at once
+		d.started, d.failed = time.Now(), err
+	}
+	return err
 }
 
 // The pauses between attempts to reach a daemon that is away.
@@ -74,7 +85,7 @@ const (
 type outage struct {
 	since  time.Time
 	pause  time.Duration
-	reason error
+	failed error // of the last start
 }
 
 // errOver is the end of the patience with an outage.
@@ -86,19 +97,24 @@ func (o *outage) wait(ctx context.Context, d *dialer, patience time.Duration, re
 	if o.since.IsZero() {
 		o.since = time.Now()
 	}
-	o.reason = reason
 	if _, ok := errors.AsType[*unreachable](reason); ok {
 		begun := time.Now()
 		err := d.startDaemon(ctx)
 		o.since = o.since.Add(time.Since(begun))
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !d.reached.Load():
 			return fmt.Errorf("%w: %w", errOver, err)
+		default: // the daemon that there was may come back by other means, as systemd's
+			o.failed = err
 		}
 	}
 	if time.Since(o.since) >= patience {
+		if o.failed != nil {
+			return fmt.Errorf("%w: %w; %w", errOver, reason, o.failed)
+		}
 		return fmt.Errorf("%w: %w", errOver, reason)
 	}
 	o.pause = min(max(pauseFirst, 2*o.pause), pauseMost)

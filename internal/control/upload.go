@@ -37,7 +37,7 @@ func (u *upload) begin() (io.ReadCloser, error) {
 			}
 		}
 	}
-	u.now = &uploadReader{line: strings.NewReader(string(u.line)), from: from, free: make(chan struct{})}
+	u.now = &uploadReader{line: strings.NewReader(string(u.line)), from: from, ended: make(chan struct{}), free: make(chan struct{})}
 	return u.now, nil
 }
 
@@ -71,11 +71,14 @@ func (u *upload) failure() error {
 	return &task.Error{Op: "read request body", Code: task.CodeOf(u.now.err), Err: u.now.err}
 }
 
-// uploadReader is one sending. It reads nothing after Close, which may be called beside a Read, and again.
+// uploadReader is one sending. It reads nothing after Close, which may be called beside a Read, and again: that Read then ends
+// at once, though from's, which fills buffer, may not.
 type uploadReader struct {
-	line *strings.Reader
-	from io.Reader
-	free chan struct{} // closed after Close and the Read that was under way
+	line   *strings.Reader
+	from   io.Reader
+	buffer []byte
+	ended  chan struct{} // closed by Close
+	free   chan struct{} // closed after Close and from's Read that was under way
 
 	mu      sync.Mutex
 	read    bool // from's Read has been called
@@ -97,18 +100,34 @@ func (r *uploadReader) Read(p []byte) (int, error) {
 	r.read, r.reading = true, true
 	r.mu.Unlock()
 
-	n, err := r.from.Read(p)
-
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.reading = false
-	if err != nil && err != io.EOF {
-		r.err = err
+	if len(r.buffer) < len(p) {
+		r.buffer = make([]byte, len(p))
 	}
-	if r.closed {
-		close(r.free)
+	buffer := r.buffer[:len(p)]
+	type result struct {
+		n   int
+		err error
 	}
-	return n, err
+	got := make(chan result, 1)
+	go func() {
+		n, err := r.from.Read(buffer)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.reading = false
+		if err != nil && err != io.EOF {
+			r.err = err
+		}
+		if r.closed {
+			close(r.free)
+		}
+		got <- result{n, err}
+	}()
+	select {
+	case g := <-got:
+		return copy(p, buffer[:g.n]), g.err
+	case <-r.ended:
+		return 0, os.ErrClosed
+	}
 }
 
 func (r *uploadReader) Close() error {
@@ -116,6 +135,7 @@ func (r *uploadReader) Close() error {
 	defer r.mu.Unlock()
 	if !r.closed {
 		r.closed = true
+		close(r.ended)
 		if !r.reading {
 			close(r.free)
 		}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/urlsession/urlsession/internal/durable"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transfer"
 )
@@ -137,10 +136,7 @@ func (e *Engine) listOrphans() (o orphans, err error) {
 	}
 	if e.temporary != "" {
 		entries, err := os.ReadDir(e.temporary)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = makeFolder(e.temporary)
-		}
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return o, e.storeError("list temporary files", err)
 		}
 		for _, entry := range entries {
@@ -148,14 +144,6 @@ func (e *Engine) listOrphans() (o orphans, err error) {
 		}
 	}
 	return o, nil
-}
-
-// makeFolder makes a folder, durably: files that are in it are kept.
-func makeFolder(path string) error {
-	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return durable.SyncDir(filepath.Dir(path))
 }
 
 // collect removes those that no task names. What it cannot find out or remove stays until the next time.

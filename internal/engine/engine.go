@@ -11,6 +11,18 @@
 // queues, the agenda, the sets. The order is run.mu, then Engine.mu. The store is written under run.mu only, so that
 // writes of different tasks go on side by side. The caller's code (a listener's loop, a body's Read, Rewind and Close) is
 // called under neither, so that it may call the Engine.
+//
+// # Writes
+//
+// Each write of a store that outlives the process is an fsync that somebody waits for. After its creation a task that
+// succeeds at once costs these, each with all events since the one before:
+//
+//   - the begin of its attempt, only where begin says why: a request that must not be sent twice, or an inherited task;
+//   - a download's final name before the rename (Committing), or a kill between rename and end would fetch it again;
+//   - its end.
+//
+// An attempt that lasts longer adds one for its response (note), and each wait or retry one, which replaces the one before
+// while nobody has been told of that (saveLasting).
 package engine
 
 import (
@@ -56,8 +68,8 @@ type Options struct {
 	Retention Retention
 	// Power says whether discretionary tasks may use it; nil: always.
 	Power Power
-	// Temporary is the folder of downloads without a destination, which are removed with their tasks' history; Open makes
-	// it, with mode 0700, in a folder that exists. Empty: the system's, and they are their user's to remove.
+	// Temporary is the folder of downloads without a destination, which are removed with their tasks' history. It must be
+	// there before such a task is created. Empty: the system's, and they are their user's to remove.
 	Temporary string
 	Resident  int // tasks that only wait and are held in memory all the same; 0: 4096
 	// Unattended is called when the last task has ended, events wait, and nobody iterates as the owner: see tellUnattended.

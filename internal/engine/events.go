@@ -340,7 +340,7 @@ func (l *listener) progress() (moving bool, err error) {
 			continue
 		}
 		c := r.counts()
-		if r.seq.Load() > l.after {
+		if r.behind.Load() || r.seq.Load() > l.after {
 			continue // an event comes before this progress, and wakes the listener
 		}
 		if !l.tellCounts(r.kind, r.id, c) {

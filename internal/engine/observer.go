@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -49,7 +50,7 @@ func (o *observer) Response(ctx context.Context, resp *task.Response) error {
 	r.mu.Lock()
 	r.rec.Response = resp
 	if !r.rec.Spec.Policy.Ask.Response {
-		r.save(detail)
+		r.note(detail)
 		r.mu.Unlock()
 		return nil
 	}
@@ -72,7 +73,7 @@ func (o *observer) Redirect(ctx context.Context, status int, from, to *http.Requ
 	r.mu.Lock()
 	if !r.rec.Spec.Policy.Ask.Redirect {
 		r.rec.URL = to.URL.String()
-		r.save(detail)
+		r.note(detail)
 		r.mu.Unlock()
 		return to, nil
 	}
@@ -93,6 +94,39 @@ func (o *observer) Redirect(ctx context.Context, status int, from, to *http.Requ
 	r.save()
 	r.mu.Unlock()
 	return next, nil
+}
+
+// noteWithin is how long an event may wait for a write that it can go with.
+const noteWithin = 100 * time.Millisecond
+
+// note stores an event of an attempt together with what follows it, or after a while: a small task whose store is a disk has
+// one write less an event. No promise is broken by a kill before: the attempt is not recorded to have ended, another
+// follows, and brings events of its own. r.mu is held.
+func (r *run) note(d task.Detail) {
+	if r.e.lasting == nil || r.rec.Spec.Stream { // pieces of a stream come after what is stored
+		r.save(d)
+		return
+	}
+	r.unsaved = append(r.unsaved, d)
+	r.behind.Store(true)
+	if r.noted == nil {
+		r.noted = time.AfterFunc(noteWithin, r.saveNoted)
+	} else {
+		r.noted.Reset(noteWithin)
+	}
+}
+
+func (r *run) saveNoted() {
+	leave, err := r.e.enter("store events")
+	if err != nil {
+		return // the attempt is being stopped, and records them
+	}
+	defer leave()
+	r.mu.Lock()
+	defer r.unlock()
+	if r.phase == attempting && r.behind.Load() {
+		r.save()
+	}
 }
 
 // replaced is a redirect's request as the decision wants it.

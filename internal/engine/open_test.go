@@ -32,7 +32,7 @@ func TestRunningTaskGoesOn(t *testing.T) {
 			return hang(ctx, a)
 		})
 		id := create(t, p.Engine, get("http://h/"))
-		synctest.Wait()
+		time.Sleep(time.Second) // what it notes is stored
 		p.crash()
 		time.Sleep(time.Hour)
 
@@ -423,13 +423,13 @@ func TestLateWriterIsFenced(t *testing.T) {
 			return transfer.Result{Response: &task.Response{Status: 201}}, nil // it would have been a success
 		})
 		id := create(t, old.Engine, get("http://h/"))
-		synctest.Wait()
+		time.Sleep(time.Second)
 
 		now := d.boot(t, func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
 			time.Sleep(time.Minute)
 			return answer(200)(ctx, a)
 		})
-		synctest.Wait()
+		time.Sleep(time.Second)
 		var listened error
 		done := make(chan struct{})
 		go func() {
@@ -439,7 +439,7 @@ func TestLateWriterIsFenced(t *testing.T) {
 			}
 		}()
 		close(go1)
-		synctest.Wait()
+		time.Sleep(time.Second)
 		if cause.Load() == nil {
 			t.Error("the attempt of the late engine was not stopped")
 		}
@@ -593,7 +593,7 @@ func TestLateWriterDoesNotTryAgain(t *testing.T) {
 			return transfer.Result{}, lost(false)
 		}))
 		id := create(t, old.Engine, get("http://h/", retries(-1)))
-		synctest.Wait()
+		time.Sleep(time.Second) // what it notes is stored
 		now := d.boot(t, func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
 			time.Sleep(24 * time.Hour)
 			return answer(200)(ctx, a)
@@ -642,7 +642,7 @@ func TestProgressIsNotToldWithEventsOfAnEarlierProcess(t *testing.T) {
 			return hang(ctx, a)
 		})
 		id := create(t, p.Engine, get("http://h/", method("PUT")))
-		synctest.Wait()
+		time.Sleep(time.Second) // what it notes is stored
 		p.crash()
 		p = d.boot(t, func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
 			a.Observer.Sent(10, 1000)

@@ -32,6 +32,7 @@ type run struct {
 	failure                 *task.Failure
 	dirty                   bool          // the store did not take the record
 	unsaved                 []task.Detail // events that the store has not taken yet
+	noted                   *time.Timer   // see note
 	tries                   int           // to connect, since offlineSince
 	full                    int           // attempts that found no room on the disk, since fullSince
 	tickets                 map[string]chan task.Decision
@@ -58,6 +59,7 @@ type run struct {
 
 	progress atomic.Pointer[progress] // of the newest attempt
 	seq      atomic.Uint64            // number of its newest event, set before anybody is told
+	behind   atomic.Bool              // there are newer ones, noted, which come before any progress
 	changed  signal
 }
 
@@ -178,6 +180,9 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 	r.mu.Lock()
 	defer r.unlock()
 	r.stop = nil
+	if r.noted != nil {
+		r.noted.Stop()
+	}
 	r.e.mu.Lock()
 	r.leaveDiscretion()
 	r.e.mu.Unlock()
@@ -429,10 +434,12 @@ func (r *run) save(details ...task.Detail) error {
 		seq, err = r.e.store.Save(context.Background(), &r.rec, r.unsaved...)
 	}
 	if r.dirty = err != nil; err != nil || len(r.unsaved) == 0 {
+		r.behind.Store(false)
 		return err
 	}
 	r.unsaved = nil
 	r.seq.Store(seq)
+	r.behind.Store(false)
 	r.changed.notify()
 	r.e.changed.notify()
 	return nil

@@ -157,6 +157,32 @@ type readFunc func([]byte) (int, error)
 
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
+// A creation ends with its context, though its body says nothing for ever, as a terminal does.
+func TestBodyThatIsSilent(t *testing.T) {
+	_, c := serve(t, newNetwork().run)
+	silent, end := io.Pipe()
+	defer end.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := c.Create(ctx, upload(-1), silent)
+		ended <- err
+	}()
+	if _, err := end.Write([]byte("begun")); err != nil { // it is being read
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case err := <-ended:
+		code(t, err, task.Cancelled)
+	case <-time.After(time.Minute):
+		t.Fatal("the creation goes on")
+	}
+	if n := count(t, c); n != 0 {
+		t.Errorf("%d tasks were made", n)
+	}
+}
+
 // TestBodyThatFails: the caller is told its own error, and there is no task.
 func TestBodyThatFails(t *testing.T) {
 	_, c := serve(t, newNetwork().run)

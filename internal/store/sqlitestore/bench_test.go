@@ -124,3 +124,46 @@ func BenchmarkPending(b *testing.B) {
 		left -= len(page)
 	}
 }
+
+// BenchmarkEvents: an operation is an event, read 64 at a time as a listener does, from memory and from the database.
+func BenchmarkEvents(b *testing.B) {
+	s := newSessionStore(b)
+	for i := range 200 {
+		must(b, live(b.Context(), s, newRecord(i)))
+	}
+	ses, err := s.db.lookup("s")
+	must(b, err)
+	for _, from := range []string{"memory", "database"} {
+		if from == "database" {
+			ses.recent = recent{}
+		}
+		b.Run(from, func(b *testing.B) {
+			var after uint64
+			for left := b.N; left > 0; {
+				evs, err := s.Events(b.Context(), after, 0, min(64, left))
+				must(b, err)
+				if len(evs) == 0 {
+					after = 0
+					continue
+				}
+				after = evs[len(evs)-1].Sequence
+				left -= len(evs)
+			}
+		})
+	}
+}
+
+// BenchmarkEventsOne: an operation is a call that reads one event of the database, of 600.
+func BenchmarkEventsOne(b *testing.B) {
+	s := newSessionStore(b)
+	for i := range 200 {
+		must(b, live(b.Context(), s, newRecord(i)))
+	}
+	ses, err := s.db.lookup("s")
+	must(b, err)
+	ses.recent = recent{}
+	for i := range b.N {
+		_, err := s.Events(b.Context(), uint64(i%600), 0, 1+i%2)
+		must(b, err)
+	}
+}

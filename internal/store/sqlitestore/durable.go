@@ -54,8 +54,10 @@ func (s *Store) Amend(ctx context.Context, rec *task.Record, from uint64, detail
 			return err
 		}
 		now := time.Now().UnixNano()
-		for i, event := range events {
-			t.exec(t.w.updateEvent, ses.id, newest[i], int64(row.id), now, event)
+		for i, ev := range events {
+			t.exec(t.w.updateEvent, ses.id, newest[i], int64(row.id), now, ev.json)
+			changed := ses.recentEvent(uint64(newest[i]), row.id, now, ev)
+			t.committed(func() { ses.recent.replace(changed) })
 		}
 		return nil
 	})

@@ -100,16 +100,23 @@ func encodeEvent(d task.Detail) (string, error) {
 	return head + "," + string(detail[1:]), nil
 }
 
-func encodeEvents(details []task.Detail) ([]string, error) {
+// event is one on its way to the database.
+type event struct {
+	detail task.Detail
+	json   string
+}
+
+func encodeEvents(details []task.Detail) ([]event, error) {
 	if len(details) == 0 {
 		return nil, nil
 	}
-	events := make([]string, len(details))
+	events := make([]event, len(details))
 	for i, d := range details {
-		var err error
-		if events[i], err = encodeEvent(d); err != nil {
+		json, err := encodeEvent(d)
+		if err != nil {
 			return nil, err
 		}
+		events[i] = event{d, json}
 	}
 	return events, nil
 }

@@ -47,6 +47,8 @@ type session struct {
 	// for a write that then failed are not used again.
 	reserved atomic.Uint64
 
+	recent recent
+
 	next counters // the writer's alone: as the transaction under way would leave it
 
 	mu        sync.Mutex

@@ -1,10 +1,13 @@
 package sqlitestore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/store"
@@ -30,12 +33,14 @@ func (s *Store) Create(ctx context.Context, recs ...*task.Record) error {
 	}
 	first := ses.reserve(len(recs))
 	rows := make([]taskRow, len(recs))
-	for i, r := range recs {
-		c := *r
+	err = spread(len(recs), func(i int) (err error) {
+		c := *recs[i]
 		c.ID, c.Version = first+task.ID(i), 1
-		if rows[i], err = s.db.encode(ses, &c, 1); err != nil {
-			return err
-		}
+		rows[i], err = s.db.encode(ses, &c, 1)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	err = s.db.write.do(ctx, len(rows), func(t *tx) error {
 		c, err := t.session(ses)
@@ -55,6 +60,32 @@ func (s *Store) Create(ctx context.Context, recs ...*task.Record) error {
 		r.ID, r.Version = first+task.ID(i), 1
 	}
 	return nil
+}
+
+// spread calls f for each number below n, on all processors where there are enough: encoding takes longer than writing, and
+// only the writer is one. It returns one of f's errors.
+func spread(n int, f func(i int) error) error {
+	const least = 64 // to be worth a goroutine
+	workers := min(runtime.GOMAXPROCS(0), n/least)
+	if workers <= 1 {
+		for i := range n {
+			if err := f(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	errs := make([]error, workers)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := w * n / workers; i < (w+1)*n/workers && errs[w] == nil; i++ {
+				errs[w] = f(i)
+			}
+		})
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
 }
 
 // Save is store.Store's.
@@ -159,12 +190,15 @@ func (db *DB) forget(ctx context.Context, s *session, ids []task.ID) (n int64, e
 			return err
 		}
 		n = 0
+		gone := make(map[task.ID]bool)
 		for _, id := range ids {
 			if t.exec(t.w.deleteTask, s.id, int64(id)) > 0 {
 				t.exec(t.w.deleteEvents, s.id, int64(id))
+				gone[id] = true
 				n++
 			}
 		}
+		t.committed(func() { s.recent.forget(gone) })
 		return nil
 	})
 	return n, err
@@ -188,10 +222,20 @@ func (t *tx) writeTask(stmt *sql.Stmt, s *session, row *taskRow) int64 {
 }
 
 // appendEvents gives events the next numbers of their session.
-func (t *tx) appendEvents(s *session, c *counters, id task.ID, events []string) {
-	now := time.Now().UnixNano()
-	for _, event := range events {
-		c.lastEvent++
-		t.exec(t.w.insertEvent, s.id, int64(c.lastEvent), int64(id), now, event)
+func (t *tx) appendEvents(s *session, c *counters, id task.ID, events []event) {
+	if len(events) == 0 {
+		return
 	}
+	now := time.Now().UnixNano()
+	list := make([]recentEvent, len(events))
+	for i, ev := range events {
+		c.lastEvent++
+		t.exec(t.w.insertEvent, s.id, int64(c.lastEvent), int64(id), now, ev.json)
+		list[i] = s.recentEvent(c.lastEvent, id, now, ev)
+	}
+	t.committed(func() { s.recent.add(list...) })
+}
+
+func (s *session) recentEvent(seq uint64, id task.ID, now int64, ev event) recentEvent {
+	return recentEvent{task.Event{Session: s.identifier, Task: id, Sequence: seq, Time: time.Unix(0, now), Detail: stored(ev.detail)}, len(ev.json)}
 }

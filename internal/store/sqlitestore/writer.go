@@ -85,7 +85,7 @@ func (w *writer) prepare(ctx context.Context) error {
 		&w.taskVersion:   `SELECT version FROM tasks WHERE session = ? AND id = ?`,
 		&w.deleteTask:    `DELETE FROM tasks WHERE session = ? AND id = ? AND state = 'completed'`,
 		&w.insertEvent:   `INSERT INTO events (session, seq, task, time, event) VALUES (?, ?, ?, ?, ?)`,
-		&w.newestEvents:  `SELECT seq FROM events WHERE session = ? AND task = ? ORDER BY seq DESC LIMIT ?`,
+		&w.newestEvents:  `SELECT seq FROM events WHERE session = ? AND task = ? ORDER BY seq DESC LIMIT ? + 0`,
 		&w.updateEvent:   `UPDATE events SET time = ?4, event = ?5 WHERE session = ?1 AND seq = ?2 AND task = ?3`,
 		&w.deleteEvents:  `DELETE FROM events WHERE session = ? AND task = ?`,
 		&w.sessionID:     `SELECT id FROM sessions WHERE identifier = ?`,
@@ -318,11 +318,11 @@ func (t *tx) commit() {
 		t.rollback()
 		return
 	}
-	for _, s := range t.sessions {
-		s.publish()
-	}
 	for _, fn := range t.after {
 		fn()
+	}
+	for _, s := range t.sessions { // last: whoever learns of a number finds its event
+		s.publish()
 	}
 }
 

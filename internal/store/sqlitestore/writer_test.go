@@ -91,7 +91,7 @@ func TestFailedWriteFailsAlone(t *testing.T) {
 		func() error { return s.Create(t.Context(), a) },
 		func() error {
 			return s.db.change(t.Context(), "s", func(t *tx, ses *session, c *counters) {
-				t.appendEvents(ses, c, 0, []string{"{}"})
+				t.appendEvents(ses, c, 0, []event{{task.BackgroundTransfer{}, "{}"}})
 				t.script("INSERT INTO nowhere VALUES (1)")
 			})
 		},
