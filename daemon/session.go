@@ -61,9 +61,6 @@ func (ss *sessions) open(ctx context.Context, id string) (*session, error) {
 		Retention: engine.Retention{Age: max(0, ss.options.Retention), Count: max(0, ss.options.History)},
 		Temporary: s.temporary.dir, Unattended: s.launcher.wake, Power: ss.power,
 	}
-	if err := s.temporary.make(); err != nil {
-		return nil, fmt.Errorf("make the session's folder: %w", err)
-	}
 	if s.Engine, err = engine.Open(ctx, o); err != nil {
 		return nil, err
 	}
@@ -201,7 +198,7 @@ func (s *session) CreateBatch(ctx context.Context, specs []task.Spec) ([]task.ID
 	return s.Engine.CreateBatch(ctx, specs)
 }
 
-// admit refuses what no task in the background can have.
+// admit refuses what no task in the background can have, and makes the folder that it needs.
 func (s *session) admit(op string, spec *task.Spec) error {
 	refuse := func(code task.Code, err error) error {
 		return &task.Error{Op: op, URL: task.Redact(spec.Request.URL), Code: code, Err: err}
@@ -211,6 +208,11 @@ func (s *session) admit(op string, spec *task.Spec) error {
 	}
 	if spec.Stream {
 		return refuse(task.Unknown, errors.New("a task in the background keeps its body; only a session in process can stream it"))
+	}
+	if d := spec.Download; d != nil && d.Path == "" {
+		if err := s.temporary.make(); err != nil {
+			return refuse(task.CannotWriteFile, fmt.Errorf("make the folder of temporary downloads: %w", err))
+		}
 	}
 	return nil
 }
