@@ -40,7 +40,7 @@ func queue(ctx context.Context, l *lab, size int64, count int) (map[string]float
 		return nil, err
 	}
 	saw := make(map[string]float64)
-	single := max(count/20, 1)
+	single := max(count/20, min(count/2, 1_000)) // fewer would tell of their beginning alone
 	begin := time.Now()
 	if _, err := enqueue(ctx, deep.s, count-single, deep.held); err != nil {
 		return nil, err
