@@ -40,8 +40,26 @@
 //
 //	if errors.Is(err, urlsession.ErrTimedOut) { … }
 //
-// # What is built
+// # In the background
 //
-// Sessions run in this process, in memory: cookies last as long as the process, and there is no response cache yet.
-// Sessions whose tasks a daemon runs on in the background ([Background]) are not built yet.
+// The tasks of a session that [Background] configures belong to a daemon of this user, which New starts where it does not
+// run. They go on when the app has exited or was killed, and after a restart of the machine, once the daemon is started
+// again; a task exists from the moment that its creation has returned. Everything above works the same: a session is
+// found again by its identifier, in this program or another, with its tasks and the events that it has missed:
+//
+//	s, err := urlsession.New(urlsession.Background("com.example.sync"))
+//	for ev, err := range s.Events(ctx) { // what was missed, then EventsCompleted, then what happens
+//		if err != nil {
+//			return err
+//		}
+//		if ev, ok := ev.(urlsession.DownloadCompleted); ok {
+//			use(ev.Path) // to ask for the next event acknowledges this one
+//		}
+//	}
+//
+// [Configuration.LaunchCommand] is run when events wait and the app is not there. [Daemon] asks of the daemon itself.
+//
+// # What is not built
+//
+// Cookies last as long as the process, or the daemon, and there is no response cache yet.
 package urlsession

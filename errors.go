@@ -62,9 +62,9 @@ func (c Code) Error() string { return task.Code(c).Error() }
 // The codes. What a program meets in each case, and can do about it, is in docs/errors.md.
 const (
 	ErrUnknown                  Code = -1    // what no other code names
-	ErrNoSharedContainer        Code = -995  // a background session cannot be had
-	ErrSessionInUse             Code = -996  // another owner iterates Session.Events
-	ErrDaemonLost               Code = -997  // the connection to the daemon is lost
+	ErrNoSharedContainer        Code = -995  // the daemon is of another version, or none of urlsession
+	ErrSessionInUse             Code = -996  // another owner iterates Session.Events, maybe in another process
+	ErrDaemonLost               Code = -997  // the daemon cannot be started or reached, or hangs
 	ErrCancelled                Code = -999  // the task, or the call's context, was cancelled
 	ErrBadURL                   Code = -1000 // malformed, without a host, or an impossible port
 	ErrTimedOut                 Code = -1001 // a timeout of the configuration, or the call's deadline

@@ -209,6 +209,107 @@ func ExampleSession_Events() {
 	// 3 tasks have ended
 }
 
+// A task of a background session goes on when the program has ended. Run again, this finds it by its name.
+func ExampleBackground() {
+	ctx := context.Background()
+	c := urlsession.Background("com.example.sync")
+	c.LaunchCommand = []string{"/usr/lib/example/sync", "--events"} // for when it is done and we are not there
+	s, err := urlsession.New(c)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close() // the tasks go on
+
+	r := urlsession.Get("https://example.com/film.mov")
+	r.Description = "the film"
+	for st, err := range s.Statuses(ctx, 0) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if st.Description == r.Description && st.State != urlsession.StateCompleted {
+			fmt.Printf("%d bytes are here\n", st.BytesReceived)
+			return
+		}
+	}
+	if _, err := s.DownloadTask(ctx, r, "film.mov"); err != nil { // once this has returned, it is not lost
+		log.Fatal(err)
+	}
+}
+
+// What happened while nobody listened comes first; an event is acknowledged when the next is asked for.
+func ExampleSession_Events_background() {
+	ctx := context.Background()
+	s, err := urlsession.New(urlsession.Background("com.example.sync"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	for ev, err := range s.Events(ctx) {
+		if errors.Is(err, urlsession.ErrSessionInUse) {
+			return // another process deals with them
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		switch ev := ev.(type) {
+		case urlsession.DownloadCompleted:
+			fmt.Println("done:", ev.Path)
+		case urlsession.Completed:
+			if ev.Err != nil {
+				fmt.Println(ev.Err)
+			}
+		case urlsession.EventsCompleted:
+			return // nothing is missed any more
+		}
+	}
+}
+
+func ExampleDaemon_Status() {
+	st, err := urlsession.Daemon{}.Status(context.Background())
+	if errors.Is(err, urlsession.ErrDaemonLost) {
+		fmt.Println("it does not run")
+		return
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("process %d: %d tasks, %d bytes in %s\n", st.PID, st.Tasks, st.Used, st.State)
+}
+
+func ExampleSession_DownloadTasks() {
+	srv := origin()
+	defer srv.Close()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	s, err := urlsession.New(urlsession.Ephemeral()) // or Background, which makes all of them durable in one step
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	ctx := context.Background()
+	tasks, err := s.DownloadTasks(ctx, []urlsession.Download{
+		{Request: urlsession.Get(srv.URL + "/hello"), Destination: dir + "/"},
+		{Request: urlsession.Get(srv.URL + "/go.tar.gz"), Destination: dir + "/"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, t := range tasks {
+		resp, err := t.Wait(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(filepath.Base(resp.Path))
+	}
+	// Output:
+	// hello
+	// go.tar.gz
+}
+
 func ExampleSession_RoundTripper() {
 	srv := origin()
 	defer srv.Close()

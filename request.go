@@ -54,7 +54,8 @@ type Request struct {
 	// ErrDataTooLarge. 0: DefaultLimit.
 	Limit int64
 	// Stream, of a data task: the body is handed over as it comes, without Limit, by DataReceived events of Task.Events
-	// (not of Session.Events), and the transfer waits for who listens there. Task.Body then has nothing.
+	// (not of Session.Events), and the transfer waits for who listens there. Task.Body then has nothing. A background
+	// session refuses it.
 	Stream bool
 }
 

@@ -18,8 +18,13 @@ import (
 )
 
 // Session makes tasks and runs them, with one pool of connections, one storage of cookies and one set of limits. It is
-// made by New, or is Shared. Its methods may be called from any goroutine. It ends by Close, or by InvalidateAndCancel or FinishTasksAndInvalidate; a
-// session that is dropped without goes on holding its connections.
+// made by New, or is Shared. Its methods may be called from any goroutine. It ends by Close, or by InvalidateAndCancel or
+// FinishTasksAndInvalidate; a session that is dropped without goes on holding its connections.
+//
+// A background session is a view of one that the daemon has: any number of them, in any number of processes, may be of
+// the same. Where the daemon is away, its methods and loops wait for it for 10 s, and have it started, and then fail with
+// ErrDaemonLost; one that is there and says nothing for a minute is lost too. What they ask is done once, whatever breaks
+// meanwhile, but for what Task.Suspend says.
 //
 // The ctx of its methods bounds the call, never a task that it made; of Data, Download and Upload it bounds the task.
 type Session struct {
@@ -145,15 +150,16 @@ func (r refusing) CloseIdleConnections() {}
 // Configuration is a copy of the session's configuration.
 func (s *Session) Configuration() Configuration { return s.config.clone() }
 
-// DataTask makes a task whose response's body is held in memory: see Task.Body. It has started when DataTask returns,
-// unless the request says otherwise.
+// DataTask makes a task whose response's body is held in memory, in the background on the daemon's disk: see Task.Body. It
+// has started when DataTask returns, unless the request says otherwise.
 func (s *Session) DataTask(ctx context.Context, r Request) (*Task, error) {
 	return s.newTask(ctx, task.Data, r, "")
 }
 
 // DownloadTask makes a task whose response's body becomes a file. destination is the file's path, relative to the
 // working directory of now, or a folder, where it ends in a separator or is one: then the name comes from the response,
-// else the URL, and is made safe. Empty: a temporary file, which is the caller's to remove. The folder must exist.
+// else the URL, and is made safe. Empty: a temporary file, which is the caller's to remove; that of a background session is
+// in the daemon's folder, and goes with the task's history. The folder must exist.
 //
 // What arrives is written to a part file beside the destination, NAME.KEY.part, which takes the final name once it is
 // complete, of one version, verified, and on the disk. Where a part of the same URL and destination is there from
@@ -164,7 +170,8 @@ func (s *Session) DownloadTask(ctx context.Context, r Request, destination strin
 }
 
 // UploadTask makes a task that sends the request's body, and reports on it by UploadProgress. The response's body is
-// held in memory, as a data task's.
+// held in memory, as a data task's. In the background a body that is no File is handed to the daemon whole, which keeps it
+// until the task has ended, before UploadTask returns: a Stream is read to its end.
 func (s *Session) UploadTask(ctx context.Context, r Request) (*Task, error) {
 	return s.newTask(ctx, task.Upload, r, "")
 }
@@ -342,8 +349,11 @@ func (s *Session) Tasks(ctx context.Context) iter.Seq2[*Task, error] {
 // Events yields the events of all tasks of the session and its own, as their owner: to ask for the next acknowledges the
 // last, and acknowledged events need not be kept. It begins after the last one that was acknowledged, so that an event at
 // whose turn the loop was left comes again; then comes EventsCompleted, then what happens, with live events. It ends
-// after Invalidated, or with an error. There is one owner at a time: for a second one it fails with ErrSessionInUse.
-// When ctx ends it fails with ErrCancelled or ErrTimedOut.
+// after Invalidated, or with an error. There is one owner at a time, of a background session over all processes: for a
+// second one it fails with ErrSessionInUse. When ctx ends it fails with ErrCancelled or ErrTimedOut.
+//
+// The loop over a background session goes on over a restart of the daemon, with each event once. An app that is killed
+// gets again, at its next start, what it had not acknowledged, and may get again the last that it had.
 func (s *Session) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		const op = "listen to session"
@@ -370,7 +380,8 @@ func (s *Session) Events(ctx context.Context) iter.Seq2[Event, error] {
 // FinishTasksAndInvalidate closes the session to new tasks, and returns at once. Its tasks go on to their end; then comes
 // Invalidated, the session's last event. A suspended task keeps it from ending. What makes a task fails with
 // ErrSessionInvalidated from then on. It may be called again. In process it cannot fail; the daemon of a background session
-// may be away (ErrDaemonLost): then the session is as it was.
+// may be lost (ErrDaemonLost). There it closes the identifier, for all processes: New opens it anew once the tasks have
+// ended and the events, Invalidated too, are acknowledged.
 func (s *Session) FinishTasksAndInvalidate(ctx context.Context) error {
 	return s.invalidate(ctx, "finish session", s.svc.Finish)
 }
@@ -410,8 +421,8 @@ func (s *Session) Close() error {
 	return s.closeErr
 }
 
-// Flush writes what the session remembers to the disk (nothing so far: all is in memory) and drops idle connections. It
-// returns when that is done. Running tasks are not disturbed.
+// Flush writes what the session remembers to the disk (nothing so far: cookies are in memory, here or in the daemon) and
+// drops idle connections. It returns when that is done. Running tasks are not disturbed.
 func (s *Session) Flush(ctx context.Context) error {
 	return publicError("flush session", s.svc.Flush(ctx))
 }

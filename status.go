@@ -41,7 +41,7 @@ const (
 	WaitHostLimit      WaitReason = "hostLimit"      // for a connection of the host's
 	WaitRetry          WaitReason = "retry"          // for the next attempt
 	WaitAuthentication WaitReason = "authentication" // for an answer
-	WaitSpace          WaitReason = "space"          // for room on the disk; in process a full disk is an error
+	WaitSpace          WaitReason = "space"          // for room on the disk of Wait.Detail; in process a full disk is an error
 )
 
 // Wait is why a running task does not move.

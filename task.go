@@ -20,7 +20,8 @@ type TaskID uint64
 // ErrCancelled or ErrTimedOut, and the task goes on.
 //
 // A task runs whether its handle is kept or not. What is known of one that has ended is kept for its handle; once that
-// is dropped it may be forgotten.
+// is dropped it may be forgotten. The daemon keeps what it knows of a task of a background session, for seven days after
+// its events were acknowledged, unless it was told otherwise.
 //
 // A session makes tasks; the zero value is of no use.
 type Task struct {
@@ -45,8 +46,8 @@ func (t *Task) Status(ctx context.Context) (Status, error) {
 }
 
 // Events yields the task's durable events from its creation on, then EventsCompleted, then those that come, with live
-// ones among them. It ends after Completed, or with an error: ErrCancelled or ErrTimedOut when ctx ends. It acknowledges nothing, and any number may listen at once; but of a task with Request.Stream each piece
-// of data goes to one.
+// ones among them. It ends after Completed, or with an error: ErrCancelled or ErrTimedOut when ctx ends. It acknowledges
+// nothing, and any number may listen at once; but of a task with Request.Stream each piece of data goes to one.
 func (t *Task) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for ev, err := range t.s.svc.Events(ctx, task.EventQuery{Task: t.id, After: new(uint64)}) {
@@ -95,11 +96,15 @@ func (t *Task) Body(ctx context.Context) ([]byte, error) {
 
 // Suspend stops the task, until as many calls of Resume: what a download has received is kept, a data or upload task
 // starts over. Its timers stand still. On a task that has ended it does nothing.
+//
+// Of a background session, Suspend and Resume fail with ErrDaemonLost where the connection breaks before the answer has
+// come, and may have been applied: since they count, they are not tried again. Status tells.
 func (t *Task) Suspend(ctx context.Context) error {
 	return publicError("suspend task", t.s.svc.Suspend(ctx, t.id))
 }
 
-// Resume undoes one Suspend, or Request.Suspended. On a task that is not suspended it does nothing.
+// Resume undoes one Suspend, or Request.Suspended. On a task that is not suspended it does nothing. See Suspend for a
+// background session.
 func (t *Task) Resume(ctx context.Context) error {
 	return publicError("resume task", t.s.svc.Resume(ctx, t.id))
 }

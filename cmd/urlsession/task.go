@@ -98,7 +98,7 @@ the new URL is of the same content.
 
 NEWURL - is read from standard input, one line: a signed URL is a secret, and every user of the machine can read
 arguments by ps.`,
-		Example: `  pbpaste | urlsession task url films/3 -`,
+		Example: `  urlsession task url films/3 - <url.txt`,
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := refuseSecretArguments(cmd.Flags(), args[1:]); err != nil {

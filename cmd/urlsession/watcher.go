@@ -18,7 +18,7 @@ type watcher struct {
 	// mu guards these, too. It is held while tasks are made, so that no event of a task is looked at before its number is
 	// known.
 	pending map[urlsession.TaskID]*watchedTask
-	whole   bool // no more tasks are made
+	closed  bool // no more tasks are made
 }
 
 // watchedTask is a task that has not ended yet, as far as the watcher has seen.
@@ -46,7 +46,7 @@ func (w *watcher) all(ctx context.Context, jobs iter.Seq2[job, error]) error {
 	}()
 	err = w.create(ctx, jobs, w.made)
 	w.mu.Lock()
-	w.whole = true
+	w.closed = true
 	if err != nil || len(w.pending) == 0 {
 		stop(errEnded)
 	}
@@ -118,7 +118,7 @@ func (w *watcher) event(ctx context.Context, ev urlsession.Event, ended func()) 
 // show begins to show the progress of a task that moves. mu is held.
 func (w *watcher) show(ctx context.Context, id urlsession.TaskID) error {
 	p := w.pending[id]
-	if p.end != nil {
+	if _, silent := w.progress.(*silence); silent || p.end != nil {
 		return nil
 	}
 	t, err := w.session.Task(ctx, id)
@@ -135,20 +135,12 @@ func (w *watcher) ended(ctx context.Context, id urlsession.TaskID, failure error
 		return err
 	}
 	delete(w.pending, id)
-	t, err := w.session.Task(ctx, id)
-	if err == nil && failure != nil {
-		// The event has the failure in words alone.
-		if status, err := t.Status(ctx); err == nil && status.Err != nil {
-			failure = status.Err
-		}
+	if failure != nil {
+		failure = w.whole(ctx, id, failure)
+	} else if p.output != nil {
+		failure = w.print(ctx, id, p.output)
 	}
 	if p.output != nil {
-		if failure == nil && err == nil {
-			err = printBody(ctx, t, p.output)
-		}
-		if failure == nil {
-			failure = err
-		}
 		failure = p.output.close(failure)
 	}
 	if p.end != nil {
@@ -157,14 +149,30 @@ func (w *watcher) ended(ctx context.Context, id urlsession.TaskID, failure error
 	if failure != nil {
 		w.fail(p.where, p.url, failure)
 	}
-	if w.whole && len(w.pending) == 0 {
+	if w.closed && len(w.pending) == 0 {
 		all()
 	}
 	return nil
 }
 
-// printBody writes the body that is kept with a task.
-func printBody(ctx context.Context, t *urlsession.Task, to *output) error {
+// whole is how a task failed, whose event has it in words alone.
+func (w *watcher) whole(ctx context.Context, id urlsession.TaskID, failure error) error {
+	t, err := w.session.Task(ctx, id)
+	if err != nil {
+		return failure
+	}
+	if status, err := t.Status(ctx); err == nil && status.Err != nil {
+		return status.Err
+	}
+	return failure
+}
+
+// print writes the body that is kept with a task.
+func (w *watcher) print(ctx context.Context, id urlsession.TaskID, to *output) error {
+	t, err := w.session.Task(ctx, id)
+	if err != nil {
+		return err
+	}
 	body, err := t.Body(ctx)
 	if err != nil {
 		return err

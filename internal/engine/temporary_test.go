@@ -141,9 +141,6 @@ func TestTemporaryDownloadGoesOnAfterARestart(t *testing.T) {
 	s.until(t, func(names []string) bool {
 		return slices.Equal(names, []string{"1-name.txt", "2-name.txt", "not ours"})
 	}, "orphans collected")
-	if info, _ := os.Stat(s.folder); info.Mode().Perm() != 0o700 {
-		t.Errorf("the folder has mode %v", info.Mode())
-	}
 
 	// The task that ended last is kept, and with the other's history goes its file.
 	gone, kept := first, "2-name.txt"

@@ -58,10 +58,16 @@ func ip(t *testing.T, args string) {
 func TestOnline(t *testing.T) {
 	inNamespace(t, func() {
 		var c Connectivity
+		// The kernel marks routes by the carrier of their link in a worker of its own, some time after ip has returned.
+		changes := c.Changes(t.Context())
 		expect := func(want bool, when string) {
 			t.Helper()
-			if got := c.Online(); got != want {
-				t.Errorf("%s: Online = %v", when, got)
+			for late := time.After(30 * time.Second); c.Online() != want; {
+				select {
+				case <-changes:
+				case <-late:
+					t.Fatalf("%s: Online = %v", when, !want)
+				}
 			}
 		}
 		expect(false, "a new namespace")

@@ -83,3 +83,12 @@ func TestResultUnsent(t *testing.T) {
 		t.Errorf("ended before it began, and sent: %v, %v", res.Unsent, err)
 	}
 }
+
+// BenchmarkNoLimit: what a piece of a body costs where a limit may be set, and is not.
+func BenchmarkNoLimit(b *testing.B) {
+	r := &run{Attempt: &Attempt{Limit: new(Limit)}}
+	for b.Loop() {
+		r.Limit.piece(1 << 20)
+		r.throttle(b.Context(), 1<<20)
+	}
+}

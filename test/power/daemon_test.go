@@ -91,19 +91,18 @@ func (s *service) life(steps int, client func(ctx context.Context, session *urls
 				})
 			}
 		})
-		cut := s.dark()
 		cancel()
 		err := <-done
-		if !cut {
-			s.errorf("the daemon ended, exit %d: %s (client: %v)", status, stderr, err)
-		}
 		if err != nil {
 			s.errorf("client: %v", err)
+		}
+		if !s.dark() {
+			s.errorf("the daemon ended, exit %d: %s", status, stderr)
 		}
 	})
 }
 
-// connect calls client with a session of the daemon. An error counts while there is power.
+// connect calls client with a session of the daemon, and cuts the power when it returns. Its error counts while there is power.
 func (s *service) connect(ctx context.Context, client func(ctx context.Context, session *urlsession.Session) error) error {
 	c := urlsession.Background("power")
 	c.Daemon = urlsession.Daemon{State: filepath.Join(s.dir, "state"), Command: []string{"/bin/false"}}
@@ -115,6 +114,7 @@ func (s *service) connect(ctx context.Context, client func(ctx context.Context, 
 	if s.dark() {
 		return nil
 	}
+	s.disk.Cut() // it has failed, or has nothing more to do
 	return err
 }
 
@@ -254,9 +254,8 @@ func (s *service) check() {
 	}
 }
 
-// finish waits until every task that was told of has ended well, and cuts the power.
+// finish waits until every task that was told of has ended well.
 func (s *service) finish(ctx context.Context, session *urlsession.Session) error {
-	defer s.disk.Cut()
 	listening, stop := context.WithCancel(ctx)
 	defer stop()
 	heard := make(chan error, 1)

@@ -25,7 +25,7 @@ var (
 )
 
 // patience bounds each wait of a test.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // binary is the urlsession that this run has built; nothing else is ever run.
 var binary string
@@ -41,7 +41,7 @@ var children = map[string]func(ctx context.Context, dir string) error{
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if name := os.Getenv(childEnv); name != "" {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*patience) // its parent ends it before
 		defer cancel()
 		if err := children[name](ctx, os.Getenv(childEnv+"_DIR")); err != nil {
 			fmt.Fprintln(os.Stderr, err)

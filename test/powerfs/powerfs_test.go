@@ -63,7 +63,7 @@ func cuts(t *testing.T, work func(t *testing.T, dir string), outcome func(d *Dis
 	for _, journal := range []Journal{Ordered, Scattered} {
 		t.Run(journal.String(), func(t *testing.T) {
 			seen := make(map[string]int)
-			for seed := range uint64(40) {
+			for seed := range uint64(24) {
 				d := New(journal, seed)
 				m, err := d.Mount(t.TempDir())
 				if errors.Is(err, ErrUnavailable) {

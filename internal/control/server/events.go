@@ -210,7 +210,7 @@ func (l *listening) follow(ctx context.Context) error {
 // keepUp tells what the hub hands over, until the last event, an error, or the hub has dropped the subscriber, which did
 // not keep up.
 func (l *listening) keepUp(ctx context.Context, sub *subscriber) (last bool, err error) {
-	var items []item
+	var items []*item
 	pace := time.NewTimer(0)
 	defer pace.Stop()
 	for {
@@ -227,7 +227,7 @@ func (l *listening) keepUp(ctx context.Context, sub *subscriber) (last bool, err
 			if it.end {
 				return true, it.err
 			}
-			if last, err := l.tell(it); last || err != nil {
+			if last, err := l.tell(*it); last || err != nil {
 				return last, err
 			}
 		}

@@ -18,8 +18,8 @@ type hub struct {
 	attached int // subscribers, those too that have to catch up
 	pump     *pump
 	members  map[*subscriber]struct{}
-	newest   map[progressKey]item // what a member that comes later is told of tasks that move
-	seen     uint64               // number of the last durable event that the members have been handed
+	newest   map[progressKey]*item // what a member that comes later is told of tasks that move
+	seen     uint64                // number of the last durable event that the members have been handed
 }
 
 // pump is the one listening; a hub that was left by all and is joined again has another.
@@ -33,7 +33,7 @@ type progressKey struct {
 	name string
 }
 
-// item is an event for all.
+// item is an event for all. It is not changed, and shared: a listener that does not read holds pointers.
 type item struct {
 	ev    task.Event
 	frame []byte // encoded, shared
@@ -46,7 +46,7 @@ type item struct {
 type subscriber struct {
 	from    uint64 // it has been told what is at or before it
 	current bool   // the hub has reached from: it gets what comes
-	backlog control.Backlog[item]
+	backlog control.Backlog[*item]
 	changed chan struct{} // holds a token after the backlog has changed, or the subscriber was dropped
 	durable bool          // it wants no live events
 }
@@ -85,7 +85,7 @@ func (h *hub) join(s *subscriber) (reached uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.pump == nil {
-		h.seen, h.newest, h.members = s.from, make(map[progressKey]item), make(map[*subscriber]struct{})
+		h.seen, h.newest, h.members = s.from, make(map[progressKey]*item), make(map[*subscriber]struct{})
 		ctx, stop := context.WithCancel(context.Background())
 		h.pump = &pump{stop, make(chan struct{})}
 		go h.run(ctx, h.pump, s.from)
@@ -117,7 +117,7 @@ func (h *hub) catchUp(s *subscriber) {
 }
 
 // take empties a member's backlog into items. False: s is no member any more.
-func (h *hub) take(s *subscriber, items []item) ([]item, bool) {
+func (h *hub) take(s *subscriber, items []*item) ([]*item, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, ok := h.members[s]; !ok {
@@ -151,7 +151,7 @@ func (h *hub) run(ctx context.Context, p *pump, after uint64) {
 		if _, ok := ev.Detail.(task.EventsCompleted); ok {
 			continue // each listener has its own
 		}
-		it := item{ev: ev, seq: numberOf(ev)}
+		it := &item{ev: ev, seq: numberOf(ev)}
 		if it.frame, failed = frameOf(ev); failed != nil {
 			break
 		}
@@ -166,13 +166,13 @@ func (h *hub) run(ctx context.Context, p *pump, after uint64) {
 	}
 	h.pump = nil // who joins from now on finds out for itself
 	for s := range h.members {
-		s.backlog.Add(0, "", item{end: true, err: failed})
+		s.backlog.Add(0, "", &item{end: true, err: failed})
 		wake(s)
 	}
 }
 
 // hand gives an item to all members. False: p is not the hub's any more.
-func (h *hub) hand(p *pump, it item) bool {
+func (h *hub) hand(p *pump, it *item) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.pump != p {

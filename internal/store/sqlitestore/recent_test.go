@@ -18,7 +18,7 @@ func TestRecentEventsAreThoseOfTheDatabase(t *testing.T) {
 	s := newSessionStore(t)
 	ctx := t.Context()
 	var recs []*task.Record
-	for i := range 60 {
+	for i := range 20 {
 		rec := newRecord(i)
 		must(t, s.Create(ctx, rec))
 		rec.Attempt = 1
@@ -32,7 +32,7 @@ func TestRecentEventsAreThoseOfTheDatabase(t *testing.T) {
 		recs = append(recs, rec)
 	}
 	for i, rec := range recs {
-		if i%7 < 2 || i > 55 {
+		if i%7 < 2 || i > 17 {
 			must(t, s.Forget(ctx, rec.ID))
 		}
 	}
@@ -76,8 +76,8 @@ func TestRecentEventsAreBounded(t *testing.T) {
 	s := newSessionStore(t)
 	ses, err := s.db.lookup("s")
 	must(t, err)
-	for range 300 {
-		details := make([]task.Detail, 20)
+	for range 120 {
+		details := make([]task.Detail, 50)
 		for i := range details {
 			details[i] = task.SessionCompleted{Text: strings.Repeat("x", rand.IntN(500))}
 		}

@@ -1,0 +1,230 @@
+package background
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/urlsession/urlsession/urlsessiontest"
+)
+
+var (
+	tortureKills = flag.Int("torture.kills", 20, "how often the torture kills the daemon; the app is killed a third as often")
+	tortureTasks = flag.Int("torture.tasks", 60, "how many tasks the torture has")
+	tortureSeed  = flag.Uint64("torture.seed", 0, "of the torture's generator; 0: a random one")
+)
+
+// The daemon and the app are killed again and again, at random, while the daemon works through a plan of downloads, uploads
+// and data tasks. In the end all is there, once and right, and little was fetched twice.
+//
+// How far the transfers have come says when the next kill is, so that the kills are spread over the work on any machine; some
+// come while the daemon starts. One in six is a SIGTERM, after which the daemon ends well.
+func TestTorture(t *testing.T) {
+	t.Parallel()
+	seed := *tortureSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	r := rand.New(rand.NewPCG(seed, 0))
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("repeat it by -torture.seed %d -torture.kills %d -torture.tasks %d", seed, *tortureKills, *tortureTasks)
+		}
+	})
+	x := newTorture(t, r)
+	x.run(r)
+	x.check()
+}
+
+// torture is one run of it.
+type torture struct {
+	t      *testing.T
+	plan   plan
+	origin *urlsessiontest.Server
+	k      *keeper
+	kills  int   // of the daemon, so far
+	total  int64 // bytes of all jobs
+
+	planFile, appLog string
+	app              *exec.Cmd
+	ended            chan error // receives when the app has
+}
+
+func newTorture(t *testing.T, r *rand.Rand) *torture {
+	x := &torture{t: t, k: newKeeper(t)}
+	dir := t.TempDir()
+	x.planFile, x.appLog = filepath.Join(dir, "plan.json"), filepath.Join(dir, "app.log")
+	x.origin = urlsessiontest.NewServer(urlsessiontest.KeepRequests(1 << 20))
+	t.Cleanup(x.origin.Close)
+	x.plan = plan{
+		State: x.k.state, URL: x.origin.URL, Folder: filepath.Join(dir, "files"), Log: filepath.Join(dir, "events.log"),
+		Jobs: newJobs(r, *tortureTasks),
+	}
+	x.origin.PublishFunc(x.plan.resource)
+	for _, j := range x.plan.Jobs {
+		x.total += j.Size
+	}
+	if err := os.Mkdir(x.plan.Folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.plan.writeSources(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(x.plan)
+	if err == nil {
+		err = os.WriteFile(x.planFile, data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// run kills, and then lets the app come to its end.
+func (x *torture) run(r *rand.Rand) {
+	x.k.start()
+	x.startApp()
+	appKills := 0
+	for x.kills < *tortureKills {
+		left := int64(*tortureKills - x.kills)
+		if r.IntN(5) == 0 { // in the midst of its start, or just after it
+			if x.pause(time.Duration(r.Int64N(int64(60 * time.Millisecond)))) {
+				break
+			}
+		} else {
+			x.k.ready()
+			some := 2*max(x.total-x.sent(), 0)/(left+1) + mib
+			if x.await(x.sent()+r.Int64N(some), time.Duration(r.Int64N(int64(600*time.Millisecond)))) {
+				break
+			}
+		}
+		killApp := x.kills%3 == 2
+		if killApp && r.IntN(2) == 0 {
+			x.killApp()
+			appKills++
+			x.startApp()
+			killApp = false
+		}
+		if r.IntN(6) == 0 {
+			x.k.ready()
+			x.k.terminate()
+		} else {
+			x.k.kill()
+		}
+		x.kills++
+		if killApp {
+			x.killApp()
+			appKills++
+			x.startApp()
+		}
+		x.k.start()
+	}
+	x.k.ready()
+	select {
+	case err := <-x.ended:
+		x.appEnded(err)
+	case <-time.After(patience + time.Duration(x.total>>20)*100*time.Millisecond):
+		x.t.Errorf("after %d kills the tasks do not end", x.kills)
+	}
+	x.t.Logf("%d tasks of %d MiB, %d kills of the daemon, %d of the app, %d MiB sent", len(x.plan.Jobs), x.total>>20, x.kills, appKills, x.sent()>>20)
+	if x.kills < *tortureKills {
+		x.t.Logf("the tasks ended before %d more kills", *tortureKills-x.kills)
+	}
+}
+
+// sent is how many bytes the origin has sent.
+func (x *torture) sent() (n int64) {
+	for _, j := range x.plan.Jobs {
+		n += x.origin.Sent(j.path())
+	}
+	return n
+}
+
+// await waits until the origin has sent so much, and no longer than that. true: the app has ended.
+func (x *torture) await(sent int64, most time.Duration) bool {
+	for end := time.Now().Add(most); time.Now().Before(end) && x.sent() < sent; {
+		if x.pause(time.Millisecond) {
+			return true
+		}
+	}
+	return false
+}
+
+func (x *torture) pause(d time.Duration) (ended bool) {
+	select {
+	case err := <-x.ended:
+		x.ended <- err
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
+func (x *torture) startApp() {
+	cmd := exec.Command(self(x.t))
+	cmd.Env = append(isolated(filepath.Dir(x.planFile)), roleVariable+"=app", planVariable+"="+x.planFile)
+	log, err := os.OpenFile(x.appLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	defer log.Close() // the child has its own
+	cmd.Stdout, cmd.Stderr = log, log
+	stdin, err := cmd.StdinPipe() // it ends with us
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		x.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		err := cmd.Wait()
+		stdin.Close()
+		ended <- err
+	}()
+	x.app, x.ended = cmd, ended
+	x.t.Cleanup(func() { _ = cmd.Process.Kill() }) // it has ended, mostly
+}
+
+// killApp ends the app, as SIGKILL does. One that has ended by itself stays so.
+func (x *torture) killApp() {
+	_ = x.app.Process.Kill()
+	err := <-x.ended // nothing outlives SIGKILL
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.Exited() {
+		x.appEnded(err)
+	}
+}
+
+// appEnded takes the app's end by itself, which is an error unless it has seen all.
+func (x *torture) appEnded(err error) {
+	x.t.Helper()
+	if err != nil {
+		x.t.Fatalf("the app has failed: %v\n%s", err, tail(x.appLog))
+	}
+}
+
+// tail is the end of a log.
+func tail(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	const most = 16 * kib
+	if end, err := f.Seek(0, io.SeekEnd); err == nil {
+		_, _ = f.Seek(max(0, end-most), io.SeekStart)
+	}
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return fmt.Sprint(string(b), err)
+	}
+	return string(b)
+}
