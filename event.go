@@ -200,8 +200,7 @@ func publicEvent(ev task.Event) Event {
 	case task.Waiting:
 		return Waiting{e, WaitReason(d.Reason), d.Detail, d.Until}
 	case task.WillRetry:
-		f := task.Failure{Code: d.Code, Status: d.Status, Message: d.Message}
-		return WillRetry{e, d.Attempt, d.At, publicError("", f.Err())}
+		return WillRetry{e, d.Attempt, d.At, publicError("", task.FailureIn(d.Code, d.Status, d.Message).Err())}
 	case task.Metrics:
 		ts := make([]Transaction, len(d.Transactions))
 		for i, t := range d.Transactions {
@@ -240,7 +239,7 @@ func completedError(d task.SessionCompleted) error {
 	}
 	f := d.Failure
 	if f == nil { // it came over a wire
-		f = &task.Failure{Code: d.Code, Status: d.Status, Message: d.Message}
+		f = task.FailureIn(d.Code, d.Status, d.Message)
 	}
 	return publicError("", f.Err())
 }

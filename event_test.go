@@ -50,6 +50,10 @@ func TestEventsAreConverted(t *testing.T) {
 			}, `"success":false,"errorCode":-1001,"message":"download http://h/f: timed out (-1001): cause"`},
 		{task.SessionCompleted{Code: task.TimedOut, Message: "m"}, // as it comes over a wire
 			func(e Envelope) Event { return Completed{e, &Error{Code: ErrTimedOut, Err: errors.New("m")}, 0, ""} }, `"message":"m"`},
+		{task.SessionCompleted{Code: failure.Code, Message: failure.Text()},
+			func(e Envelope) Event {
+				return Completed{e, &Error{Op: "download http://h/f", Code: ErrTimedOut, Err: errors.New("cause")}, 0, ""}
+			}, `"message":"download http://h/f: timed out (-1001): cause"`},
 		{task.EventsCompleted{}, func(e Envelope) Event { return EventsCompleted{e} }, ``},
 		{task.Invalidated{}, func(e Envelope) Event { return Invalidated{e} }, ``},
 		{task.Gap{From: 1, To: 2}, func(e Envelope) Event { return Gap{e, 1, 2} }, `"from":1,"to":2`},

@@ -62,6 +62,10 @@ func TestVersions(t *testing.T) {
 		for _, err := range c.Events(t.Context(), task.EventQuery{}) {
 			code(t, err, task.NoSharedContainer)
 		}
+		// It can be stopped all the same, if it is a daemon.
+		if err := c.Stop(t.Context()); (err == nil) != (version != "") {
+			t.Errorf("stop one of version %q: %v", version, err)
+		}
 	}
 }
 
