@@ -157,6 +157,10 @@ type (
 	// Not numbered; "sessioneventscompleted".
 	EventsCompleted struct{ Envelope }
 
+	// BackgroundTransfer says that events waited while the app was not listening; they follow. It comes first in
+	// Session.Events, of a background session. Not numbered; "backgroundtransfer".
+	BackgroundTransfer struct{ Envelope }
+
 	// Invalidated is a session's last event: it was invalidated and its tasks have ended. Durable; "invalidated".
 	Invalidated struct{ Envelope }
 
@@ -216,6 +220,8 @@ func publicEvent(ev task.Event) Event {
 		return Completed{e, completedError(d), d.Status, d.Text}
 	case task.EventsCompleted:
 		return EventsCompleted{e}
+	case task.BackgroundTransfer:
+		return BackgroundTransfer{e}
 	case task.Invalidated:
 		return Invalidated{e}
 	case task.Gap:

@@ -161,6 +161,9 @@ func detach(ctx context.Context, state string, command []string, how string) err
 		exited <- err
 	}()
 	if err := awaitAnswer(ctx, state, exited); err != nil {
+		if _, another := errors.AsType[*task.Error](err); another { // was faster, and is not to be had
+			return err
+		}
 		if last := lastLine(path, begin); last != "" {
 			return fmt.Errorf("it ended: %s", last)
 		}
