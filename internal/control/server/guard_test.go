@@ -70,7 +70,7 @@ func TestVersions(t *testing.T) {
 }
 
 // against is a client of some server that is not ours.
-func against(t testing.TB, h http.HandlerFunc) *control.Client {
+func against(t testing.TB, h http.HandlerFunc, options ...func(*control.ClientOptions)) *control.Client {
 	socket := filepath.Join(t.TempDir(), "d.sock")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -82,7 +82,11 @@ func against(t testing.TB, h http.HandlerFunc) *control.Client {
 		defer close(done)
 		s.Serve(l)
 	}()
-	c := control.NewClient(control.ClientOptions{Socket: socket, Session: "s", Patience: 1})
+	o := control.ClientOptions{Socket: socket, Session: "s", Patience: 1}
+	for _, set := range options {
+		set(&o)
+	}
+	c := control.NewClient(o)
 	t.Cleanup(func() {
 		c.Close()
 		s.Close()
