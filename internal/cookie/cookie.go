@@ -11,8 +11,8 @@ import (
 type Cookie struct {
 	// Name may be empty: such a cookie is sent as its value alone.
 	Name string
-	// Value as received, quotation marks included. It is a secret.
-	Value string
+	// Value as received, quotation marks included. It is a secret: neither String nor encoding/json shows it.
+	Value string `json:"-"`
 	// Domain in lower case, in A-labels, without a leading dot; or an IP address.
 	Domain string
 	// HostOnly says that the cookie goes to Domain itself and to no subdomain of it.
@@ -20,7 +20,7 @@ type Cookie struct {
 	// Path that the paths of requests begin with, as it is written in URLs.
 	Path     string
 	Secure   bool
-	HttpOnly bool
+	HTTPOnly bool
 	// SameSite is kept and shown; it decides nothing here, since no page asks for requests. 0: not said.
 	SameSite http.SameSite
 	// Expires is when the cookie ends. Zero: with the process (a session cookie), and it is never written to a file.
@@ -44,6 +44,9 @@ type key struct {
 	name, domain, path string
 	hostOnly           bool
 }
+
+// String names the cookie, for messages and logs.
+func (c Cookie) String() string { return fmt.Sprintf("cookie %q of %s%s", c.Name, c.Domain, c.Path) }
 
 func (c *Cookie) key() key { return key{c.Name, c.Domain, c.Path, c.HostOnly} }
 

@@ -77,10 +77,17 @@ func Open(path string, o Options) (*Storage, error) {
 	if o.Sealer == nil {
 		return nil, fileError("open", path, task.CannotOpenFile, errors.New("there is nothing to seal it with"))
 	}
+	path, err := filepath.Abs(path)
+	if err == nil {
+		_, err = os.Stat(filepath.Dir(path))
+	}
+	if err != nil {
+		return nil, fileError("open", path, task.CannotOpenFile, err)
+	}
 	s := New()
 	s.file = &file{path: path, sealer: o.Sealer, warn: o.Warn, busy: make(chan struct{}, 1), removed: make(map[key]change)}
 	s.file.busy <- struct{}{}
-	err := s.load(nil)
+	err = s.load(nil)
 	<-s.file.busy
 	if errors.Is(err, ErrDamaged) {
 		ctx, cancel := context.WithTimeout(context.Background(), lockWait)

@@ -1,6 +1,8 @@
 package cookie
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -27,7 +29,7 @@ func TestSetAndRemove(t *testing.T) {
 		}
 		all := s.All()
 		if !all[0].HostOnly || all[2].HostOnly || !all[3].HostOnly || all[4].Created.Unix() != 1e9 {
-			t.Errorf("kept %+v", all)
+			t.Errorf("kept %#v", all)
 		}
 		if left := time.Until(all[2].Expires); left != maxAge {
 			t.Errorf("k ends in %v", left)
@@ -40,7 +42,7 @@ func TestSetAndRemove(t *testing.T) {
 		time.Sleep(time.Minute)
 		set(Cookie{Name: "k", Value: "2", Domain: "example.org", Path: "/p"})
 		if c := s.All()[2]; c.Value != "2" || !c.Created.Equal(created) || !c.session() {
-			t.Errorf("replaced by %+v", c)
+			t.Errorf("replaced by %#v", c)
 		}
 		set(Cookie{Name: "k", Value: "3", Domain: "example.org", Path: "/p", Expires: time.Now()})
 		set(Cookie{Name: "none", Value: "3", Domain: "example.org", Path: "/p", Expires: time.Now()})
@@ -100,5 +102,18 @@ func TestSetRefuses(t *testing.T) {
 	}
 	if got := summary(s); got != "" {
 		t.Errorf("kept\n%s", got)
+	}
+}
+
+func TestCookiesAreNotShownByAccident(t *testing.T) {
+	c := Cookie{Name: "k", Value: "S3CRET", Domain: "example.org", Path: "/p"}
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, shown := range []string{fmt.Sprint(c), fmt.Sprintf("%+v %s", &c, []Cookie{c}), string(text)} {
+		if strings.Contains(shown, "S3CRET") || !strings.Contains(shown, "example.org") {
+			t.Errorf("shown as %s", shown)
+		}
 	}
 }

@@ -16,7 +16,7 @@ func (s *Storage) merge(in content, now time.Time) {
 		if e := s.find(k); e != nil && e.Updated.Before(at) {
 			s.drop(e) // by another process, after our last change
 		}
-		if gone, ok := f.removed[k]; !ok || gone.at.Before(at) {
+		if gone, ok := f.removed[k]; !ok && len(f.removed) < maxInAll || ok && gone.at.Before(at) {
 			f.removed[k] = change{at: at} // for those to whom our next write will be the first news of it
 		}
 	}

@@ -106,5 +106,16 @@ func TestMergeKeepsTheLimits(t *testing.T) {
 		if got := summary(a); got != want || len(b.All()) != maxPerSite {
 			t.Errorf("a has %d cookies, b %d", len(a.All()), len(b.All()))
 		}
+		for i := range maxInAll/2 + 20 {
+			mustReceive(t, a, fmt.Sprintf("https://a%d.example/", i/100), fmt.Sprintf("k%d=1%s", i, forDays))
+			mustReceive(t, b, fmt.Sprintf("https://b%d.example/", i/100), fmt.Sprintf("k%d=1%s", i, forDays))
+		}
+		flush(t, a)
+		flush(t, b)
+		pass()
+		want = summary(b)
+		if got := summary(a); got != want || len(b.All()) != maxInAll {
+			t.Errorf("a has %d cookies, b %d", len(a.All()), len(b.All()))
+		}
 	})
 }

@@ -59,7 +59,7 @@ func ReadNetscape(r io.Reader) (cookies []Cookie, bad []error, err error) {
 			bad = append(bad, &LineError{n, reason})
 			continue
 		}
-		c.HttpOnly = httpOnly
+		c.HTTPOnly = httpOnly
 		cookies = append(cookies, c)
 	}
 }
@@ -128,7 +128,7 @@ func WriteNetscape(w io.Writer, cookies []Cookie) error {
 			left = append(left, refuse(c.Name, "cookies.txt cannot hold a TAB"))
 			continue
 		}
-		if c.HttpOnly {
+		if c.HTTPOnly {
 			out.WriteString(netscapeHTTPOnly)
 		}
 		expires := int64(0)

@@ -41,7 +41,7 @@ func TestReadNetscape(t *testing.T) {
 		if !c.session() {
 			expires = c.Expires.Unix()
 		}
-		fmt.Fprintf(&got, "%s %v %s %v %v %d %q=%q\n", c.Domain, c.HostOnly, c.Path, c.Secure, c.HttpOnly, expires, c.Name, c.Value)
+		fmt.Fprintf(&got, "%s %v %s %v %v %d %q=%q\n", c.Domain, c.HostOnly, c.Path, c.Secure, c.HTTPOnly, expires, c.Name, c.Value)
 	}
 	const want = `example.org false / true true 4102444800 "curl"="v"
 example.org true /p false false 0 "session"="v w"
@@ -97,7 +97,7 @@ func TestReadNetscapeBadLines(t *testing.T) {
 func TestWriteNetscape(t *testing.T) {
 	end := time.Unix(4102444800, 0)
 	cookies := []Cookie{
-		{Name: "a", Value: "v", Domain: "example.org", Path: "/", Secure: true, HttpOnly: true, Expires: end},
+		{Name: "a", Value: "v", Domain: "example.org", Path: "/", Secure: true, HTTPOnly: true, Expires: end},
 		{Name: "b", Value: "tab\tbed", Domain: "example.org", Path: "/"},
 		{Name: "", Value: "c", Domain: "h.example.org", HostOnly: true, Path: "/p"},
 		{Name: "d", Value: "", Domain: "192.0.2.1", HostOnly: true, Path: "/", Expires: time.Unix(0, 5)},
@@ -131,7 +131,7 @@ func TestNetscapeByCurl(t *testing.T) {
 	}
 	end := time.Unix(time.Now().Unix()+1e6, 0)
 	cookies := []Cookie{
-		{Name: "a", Value: "v w", Domain: "example.org", Path: "/p", HttpOnly: true, Expires: end},
+		{Name: "a", Value: "v w", Domain: "example.org", Path: "/p", HTTPOnly: true, Expires: end},
 		{Name: "b", Value: `"q"`, Domain: "h.example.org", HostOnly: true, Path: "/", Secure: true, Expires: end},
 	}
 	var ours bytes.Buffer
@@ -152,7 +152,7 @@ func TestNetscapeByCurl(t *testing.T) {
 	}
 	for _, c := range read {
 		if c != cookies[0] && c != cookies[1] {
-			t.Errorf("curl made it %+v", c)
+			t.Errorf("curl made it %#v", c)
 		}
 	}
 }
@@ -180,13 +180,13 @@ func FuzzNetscape(f *testing.F) {
 		copied := New()
 		for _, c := range again {
 			if err := copied.Set(c); err != nil && c.Expires.After(time.Now()) {
-				t.Errorf("%+v: %v", c, err)
+				t.Errorf("%#v: %v", c, err)
 			}
 		}
 		for _, c := range s.All() {
 			if !strings.Contains(c.Name+c.Value+c.Path, "\t") && !strings.Contains(summary(copied), fmt.Sprintf("%s%s %s=%s\n", c.Domain, c.Path, c.Name, c.Value)) &&
 				(c.session() || time.Until(c.Expires) > time.Minute) {
-				t.Errorf("lost: %+v", c)
+				t.Errorf("lost: %#v", c)
 			}
 		}
 	})

@@ -232,8 +232,8 @@ func TestAttributesAreKept(t *testing.T) {
 	before := time.Now()
 	mustReceive(t, s, "https://a.example.org/d/f", "k=v; Domain=Example.org; Path=/p; Secure; HttpOnly; SameSite=strict; Max-Age=100")
 	c := s.All()[0]
-	if c.Name != "k" || c.Value != "v" || c.Domain != "example.org" || c.HostOnly || c.Path != "/p" || !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteStrictMode {
-		t.Errorf("got %+v", c)
+	if c.Name != "k" || c.Value != "v" || c.Domain != "example.org" || c.HostOnly || c.Path != "/p" || !c.Secure || !c.HTTPOnly || c.SameSite != http.SameSiteStrictMode {
+		t.Errorf("got %#v", c)
 	}
 	if left := c.Expires.Sub(before); left < 100*time.Second || left > 160*time.Second {
 		t.Errorf("it ends in %v", left)
@@ -296,7 +296,7 @@ func TestSetCookiesIsReceive(t *testing.T) {
 				c.Expires, c.Created, c.Updated, c.Accessed = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 			}
 			if a[i] != b[i] {
-				t.Errorf("%q: %+v and %+v", field, a[i], b[i])
+				t.Errorf("%q: %#v and %#v", field, a[i], b[i])
 			}
 		}
 	}

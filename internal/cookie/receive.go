@@ -31,6 +31,9 @@ func (s *Storage) Receive(u *url.URL, fields []string) error {
 // SetCookies takes cookies that a response to a request for u has set. It is http.CookieJar's. What net/http does not
 // parse never gets here: Receive does it all.
 func (s *Storage) SetCookies(u *url.URL, cookies []*http.Cookie) {
+	if len(cookies) == 0 {
+		return
+	}
 	now := time.Now()
 	set := make([]received, 0, len(cookies))
 	for _, c := range cookies {
@@ -82,7 +85,7 @@ func (s *Storage) takeOne(o origin, r received, now time.Time) error {
 // admit is the cookie that r makes for o, or why it may not.
 func admit(o origin, r received, now time.Time) (Cookie, error) {
 	c := Cookie{
-		Name: r.name, Value: r.value, Path: r.path, Secure: r.secure, HttpOnly: r.httpOnly, SameSite: r.sameSite,
+		Name: r.name, Value: r.value, Path: r.path, Secure: r.secure, HTTPOnly: r.httpOnly, SameSite: r.sameSite,
 		Updated: now, Accessed: now, Expires: capExpires(r.expires, now),
 	}
 	if o.host == "" {
@@ -98,9 +101,9 @@ func admit(o origin, r received, now time.Time) (Cookie, error) {
 	case domain == "", domain == o.host && (isPublicSuffix(domain) || isAddress(domain)):
 		c.Domain, c.HostOnly = o.host, true
 	case isPublicSuffix(domain):
-		return c, refuse(c.Name, "Domain=%s is a public suffix", domain)
+		return c, refuse(c.Name, "Domain=%q is a public suffix", domain)
 	case !domainMatch(o.host, domain):
-		return c, refuse(c.Name, "Domain=%s is not the domain of %s", domain, o.host)
+		return c, refuse(c.Name, "Domain=%q is not the domain of %s", domain, o.host)
 	default:
 		c.Domain = domain
 	}

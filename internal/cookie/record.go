@@ -61,7 +61,7 @@ type content struct {
 func encode(c content, sealer Sealer) ([]byte, error) {
 	records := make([]record, 0, len(c.cookies)+len(c.removed))
 	for _, c := range c.cookies {
-		records = append(records, record{false, []byte(c.Name), []byte(c.Value), c.Domain, c.HostOnly, []byte(c.Path), c.Secure, c.HttpOnly, c.SameSite,
+		records = append(records, record{false, []byte(c.Name), []byte(c.Value), c.Domain, c.HostOnly, []byte(c.Path), c.Secure, c.HTTPOnly, c.SameSite,
 			c.Expires.UnixNano(), c.Created.UnixNano(), c.Updated.UnixNano(), c.Accessed.UnixNano()})
 	}
 	for k, at := range c.removed {

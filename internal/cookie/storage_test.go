@@ -271,7 +271,7 @@ func TestSentIsWhatTheRulesSay(t *testing.T) {
 			seen := map[key]bool{}
 			for _, c := range all {
 				if c.check() != nil || seen[c.key()] {
-					t.Fatalf("seed %d: kept %+v", seed, c)
+					t.Fatalf("seed %d: kept %#v", seed, c)
 				}
 				seen[c.key()] = true
 			}
