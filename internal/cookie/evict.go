@@ -37,25 +37,24 @@ func (s *Storage) evictAll(now time.Time) {
 // leastWorthy is the entry to go first, of site or of all, and not keep: one that has expired; one of a site with more
 // than its share, better without Secure; any. Among equals it is the one that was sent longest ago.
 func (s *Storage) leastWorthy(keep *entry, site string, now time.Time) (worst *entry) {
-	class := func(e *entry) int {
-		switch crowded := s.sites[e.site] > keepPerSite; {
-		case e.expired(now):
-			return 0
-		case crowded && !e.Secure:
-			return 1
-		case crowded:
-			return 2
-		}
-		return 3
-	}
+	class := 0
 	for _, list := range s.domains {
 		for _, e := range list {
 			if e == keep || site != "" && e.site != site {
 				continue
 			}
-			if worst == nil || cmp.Or(cmp.Compare(class(e), class(worst)),
-				cmp.Compare(e.accessed.Load(), worst.accessed.Load()), e.Created.Compare(worst.Created)) < 0 {
-				worst = e
+			c := 3
+			switch crowded := s.sites[e.site] > keepPerSite; {
+			case e.expired(now):
+				c = 0
+			case crowded && !e.Secure:
+				c = 1
+			case crowded:
+				c = 2
+			}
+			if worst == nil || cmp.Or(cmp.Compare(c, class), cmp.Compare(e.accessed.Load(), worst.accessed.Load()),
+				e.Created.Compare(worst.Created)) < 0 {
+				worst, class = e, c
 			}
 		}
 	}

@@ -362,13 +362,7 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 				t.Fatal(err)
 			}
 			var w warnings
-			var s *Storage
-			s, err := Open(path, Options{Sealer: newSealer("key"), Warn: func(err error) {
-				w.add(err)
-				if s != nil {
-					s.Flush(context.Background()) // nothing is locked
-				}
-			}})
+			s, err := Open(path, Options{Sealer: newSealer("key"), Warn: w.add})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -409,7 +403,13 @@ func TestDamageUnderAnOpenStorage(t *testing.T) {
 	path := jarPath(t)
 	synctest.Test(t, func(t *testing.T) {
 		var w warnings
-		s, err := Open(path, Options{Sealer: newSealer("key"), Warn: w.add})
+		var s *Storage
+		s, err := Open(path, Options{Sealer: newSealer("key"), Warn: func(err error) {
+			w.add(err)
+			if len(s.All()) != 1 || s.Flush(t.Context()) != nil { // nothing is locked
+				t.Error("it cannot be used by Warn")
+			}
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -558,7 +558,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 	path := filepath.Join(dir, "cookies")
-	s := open(t, path)
+	s := open2(t, path, "key") // a lazy write may fail too
 	mustReceive(t, s, site, "k=1"+forDays)
 	flush(t, s)
 	for i := range 50 {

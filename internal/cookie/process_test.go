@@ -149,7 +149,7 @@ func childShare(path string) {
 				panic("one's own cookie is gone")
 			}
 		}
-		if i%4 == 0 {
+		if i%12 == 0 {
 			childFlush(s)
 		}
 	}

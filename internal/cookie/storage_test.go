@@ -170,13 +170,15 @@ func TestEvictionOfAll(t *testing.T) {
 }
 
 func TestNothingCostsNothing(t *testing.T) {
-	empty, other := New(), New()
+	empty, other, file := New(), New(), open(t, jarPath(t))
+	mustReceive(t, file, "https://example.org/", "k=v; Domain=example.org")
 	mustReceive(t, other, "https://example.org/", "k=v; Domain=example.org")
 	for name, c := range map[string]struct {
 		s *Storage
 		u string
 	}{
 		"empty":             {empty, "https://www.example.com/a/b?c"},
+		"of a file":         {file, "https://www.example.com/a/b?c"},
 		"other site":        {other, "https://www.example.com/a/b?c"},
 		"other domain":      {other, "https://example.com/"},
 		"address":           {other, "http://192.0.2.1/"},
@@ -185,6 +187,9 @@ func TestNothingCostsNothing(t *testing.T) {
 		"one that is not u": {other, "https://notexample.org/"},
 	} {
 		u := parseURL(t, c.u)
+		if c.s.file != nil {
+			c.s.file.look.Store(time.Now().Add(lookDelay).UnixNano()) // not at a moment at which it looks
+		}
 		if n := testing.AllocsPerRun(100, func() {
 			if c.s.Cookies(u) != nil {
 				t.Fatal("there are some")
