@@ -3,45 +3,116 @@ package urlsession
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+
+	"github.com/urlsession/urlsession/internal/control"
+	"github.com/urlsession/urlsession/internal/task"
 )
 
-// Info is what the daemon tells of a background session. In process it is ErrNoSharedContainer.
+// Info is what the daemon tells of the session. In process it is ErrNoSharedContainer.
 func (s *Session) Info(ctx context.Context) (SessionInfo, error) {
-	return SessionInfo{}, errors.ErrUnsupported
+	const op = "look up session"
+	c, ok := s.svc.(*control.Client)
+	if !ok {
+		return SessionInfo{}, &Error{Op: op, Code: ErrNoSharedContainer, Err: errors.New("the session is in this process, and has no daemon; make it by Background")}
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return SessionInfo{}, publicError(op, err)
+	}
+	return sessionInfo(info), nil
 }
 
 // Download is one of DownloadTasks.
 type Download struct {
 	Request     Request
-	Destination string
+	Destination string // as DownloadTask's
 }
 
-// DownloadTasks makes many downloads in one step of a background session: all of them, durably, or none with an error. At
-// most 10,000 at once. In process it makes them one by one, and an error leaves those before.
+// MaximumDownloads is the most that DownloadTasks makes at once.
+const MaximumDownloads = control.MaxBatch
+
+// DownloadTasks makes many downloads in one step, in their order: all of them, in the background durably, or none with an
+// error, which names the first that is refused. At most MaximumDownloads are made at once. A body of a request can only be a
+// File.
 func (s *Session) DownloadTasks(ctx context.Context, downloads []Download) ([]*Task, error) {
-	return nil, errors.ErrUnsupported
+	const op = "create download tasks"
+	refuse := func(why string) ([]*Task, error) {
+		return nil, &Error{Op: op, Code: ErrUnknown, Err: errors.New(why)}
+	}
+	if len(downloads) > MaximumDownloads {
+		return refuse(fmt.Sprintf("there are %d; at most %d are made at once: call it for each so many", len(downloads), MaximumDownloads))
+	}
+	specs := make([]task.Spec, len(downloads))
+	for i, d := range downloads {
+		spec, body, err := s.downloadSpec(d.Request, d.Destination)
+		if err != nil {
+			e := *publicError(op, err).(*Error)
+			e.Op = fmt.Sprintf("%s, number %d of %d", e.Op, i+1, len(downloads))
+			return nil, &e
+		}
+		if body != nil {
+			return refuse(fmt.Sprintf("number %d of %d has a Request.Body that is no File; make it by DownloadTask", i+1, len(downloads)))
+		}
+		specs[i] = spec
+	}
+	ids, err := s.svc.CreateBatch(ctx, specs)
+	if err != nil {
+		return nil, publicError(op, err)
+	}
+	tasks := make([]*Task, len(ids))
+	for i, id := range ids {
+		tasks[i] = s.handles.handle(s, id)
+	}
+	return tasks, nil
 }
 
 // Observe yields the events of the session without owning them: it acknowledges nothing, and any number may listen. It
 // begins after event number after; nil: after the last acknowledged one. Events that are not kept any more are told by a
 // Gap. Else it is as Events.
 func (s *Session) Observe(ctx context.Context, after *uint64) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) { yield(nil, errors.ErrUnsupported) }
+	return func(yield func(Event, error) bool) {
+		for ev, err := range s.svc.Events(ctx, task.EventQuery{After: after}) {
+			if err != nil {
+				yield(nil, publicError("listen to session", err))
+				return
+			}
+			if e := publicEvent(ev); e != nil && !yield(e, nil) {
+				return
+			}
+		}
+	}
 }
 
-// Acknowledge moves the cursor of a background session forward to an event's number, for one who has dealt with events
-// otherwise than by Events. While another process owns the session it is ErrSessionInUse.
+// Acknowledge moves the session's cursor forward to an event's number, for one who has dealt with events otherwise than
+// by Events; it never goes back. While another process owns the session it is ErrSessionInUse.
 func (s *Session) Acknowledge(ctx context.Context, sequence uint64) error {
-	return errors.ErrUnsupported
+	return publicError("acknowledge events", s.svc.Acknowledge(ctx, sequence))
 }
 
-// Statuses yields snapshots of the tasks after number after, with one question for many, as Tasks yields their handles.
+// Statuses yields snapshots of the tasks that Tasks yields, from the first number after the given one on. Of a background
+// session it asks one question for many. An error ends it.
 func (s *Session) Statuses(ctx context.Context, after TaskID) iter.Seq2[Status, error] {
-	return func(yield func(Status, error) bool) { yield(Status{}, errors.ErrUnsupported) }
+	return func(yield func(Status, error) bool) {
+		for rec, err := range s.svc.TasksAfter(ctx, task.ID(after)) {
+			if err != nil {
+				yield(Status{}, publicError("list tasks", err))
+				return
+			}
+			if !yield(statusOf(&rec), nil) {
+				return
+			}
+		}
+	}
 }
 
-// ReplaceURL moves a task of a background session that has not ended to another URL, in place of one that has expired.
-// What a download holds is kept, and gone on from where the new URL's validators are those of the old. On a task that has
-// ended it does nothing. In process it does the same.
-func (t *Task) ReplaceURL(ctx context.Context, url string) error { return errors.ErrUnsupported }
+// ReplaceURL moves a task that has not ended to another URL, in place of one that has expired. What a download holds is
+// kept, and gone on from where the new URL's validators are those of the old. On a task that has ended it does nothing.
+func (t *Task) ReplaceURL(ctx context.Context, url string) error {
+	const op = "replace URL of task"
+	if code, why := checkURL(url); why != "" {
+		return &Error{Op: op, URL: redact(url), Code: code, Err: errors.New(why)}
+	}
+	return publicError(op, t.s.svc.ReplaceURL(ctx, t.id, url))
+}

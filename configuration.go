@@ -13,6 +13,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/control"
+	"github.com/urlsession/urlsession/internal/cookie"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
 )
@@ -26,7 +28,8 @@ type Configuration struct {
 	// session keeps anything on disk yet (cookies live in memory, and there is no cache), so that it has no effect so
 	// far.
 	Application string
-	// Identifier names a background session; Background sets it.
+	// Identifier names a background session, among those of its daemon; Background sets it. It is printable text of at
+	// most 255 bytes.
 	Identifier string
 
 	// AdditionalHeaders are added to every request that has no such header of its own; names are compared
@@ -41,7 +44,8 @@ type Configuration struct {
 	// is suspended does not count. 0: 7 days; negative: none.
 	TimeoutForResource time.Duration
 	// WaitsForConnectivity lets a task that cannot connect wait for a network (event Waiting, once a wait) in place of
-	// failing. Only TimeoutForResource ends the wait. Once connected, a lost connection is a failure all the same.
+	// failing. Only TimeoutForResource ends the wait. Once connected, a lost connection is a failure all the same. A
+	// background session always waits: New refuses false there.
 	WaitsForConnectivity bool
 
 	// MaximumConnectionsPerHost is the most connections to a host at a time, over all tasks of the session; tasks above
@@ -52,6 +56,9 @@ type Configuration struct {
 	// ephemeral one has its own; both are in memory, and know the public suffixes. A storage of the app's own is used
 	// by reference; it must be safe for concurrent use, and Session.Reset empties it where it has a method
 	// Reset() error.
+	//
+	// Cookies of a background session are the daemon's, one set a session, in its memory. Background sets what stands
+	// for them: it cannot be looked into from here, and has nothing to say as a jar. It or nil are the only values there.
 	CookieStorage http.CookieJar
 	// CookieAcceptPolicy says whose cookies are stored.
 	CookieAcceptPolicy CookieAcceptPolicy
@@ -61,7 +68,7 @@ type Configuration struct {
 	// Retries is how many more attempts a task has after one that failed by the network, or was answered 408, 429, 500,
 	// 502, 503 or 504; a download goes on from what it holds. Attempts stand apart by a random time that doubles, or
 	// by the answer's Retry-After. POST and PATCH are sent again only where that cannot apply them twice, unless
-	// Request.RetryUnsafe. 0: none; -1: until TimeoutForResource.
+	// Request.RetryUnsafe. 0: none; -1: until TimeoutForResource, as Background sets it.
 	Retries int
 
 	// Proxy says how servers are reached; the zero value is ProxyFromEnvironment.
@@ -72,7 +79,8 @@ type Configuration struct {
 	// RootCAs are the authorities that may sign a server's certificate, in PEM; nil: the system's. New refuses what holds
 	// none.
 	RootCAs []byte
-	// ClientCertificates are shown to servers that ask for one of their authority.
+	// ClientCertificates are shown to servers that ask for one of their authority. Those of a background session go to the
+	// daemon, which keeps them encrypted: their private keys must be in memory, not in a device.
 	ClientCertificates []tls.Certificate
 	// InsecureSkipVerify takes ANY certificate: whoever sits between can read and change all that is sent and received,
 	// passwords too. It is for tests only; to trust a private authority, set RootCAs.
@@ -93,7 +101,7 @@ type Configuration struct {
 	ForbidDowngrade bool
 
 	// Daemon is who runs the tasks of a background session; the zero value is the user's own daemon, which is started where
-	// it does not run.
+	// it does not run. Like the two fields below, it is for background sessions only.
 	Daemon Daemon
 	// Discretionary lets the tasks of a background session run only while the machine draws on no battery and the network
 	// is not metered. Else they wait (WaitDiscretionary), also in the midst.
@@ -113,7 +121,7 @@ type Configuration struct {
 	//
 	// It is called in a goroutine of its own, at the same time for several tasks. The task waits for it, without its
 	// idle timer. ctx ends when the answer is no longer wanted: the task has ended, or its session. It must not call
-	// Session.Close, which waits for it.
+	// Session.Close, which waits for it. A background session has none, since its tasks go on without this process.
 	OnRedirect func(ctx context.Context, t *Task, r Redirect) *NewRequest
 
 	// OnResponse decides, from the head of a final response, whether a task goes on to its body; nil: it does. It is
@@ -151,17 +159,23 @@ func Default() Configuration {
 // disk but the destination of a download and its part file.
 func Ephemeral() Configuration {
 	c := base(kindEphemeral)
-	c.CookieStorage = newCookies()
+	c.CookieStorage = cookie.NewMemory()
 	return c
 }
 
-// Background is the configuration of a session whose tasks a daemon runs on when the app is gone, under this
-// identifier. It is not built yet: New refuses it with ErrNoSharedContainer.
+// Background is the configuration of a session whose tasks a daemon of this user runs, so that they go on when the app is
+// gone. The identifier names it: New of one that is there attaches to that session, with its tasks and the events that
+// nobody has acknowledged, and the newer configuration governs the tasks that are made from then on. A name such as
+// com.example.sync keeps apart from other programs of the user.
+//
+// Such a session's tasks wait for a network and for room on the disk, and are tried again until TimeoutForResource. They
+// always follow redirects.
 func Background(identifier string) Configuration {
 	c := base(kindBackground)
 	c.Identifier = identifier
 	c.WaitsForConnectivity = true
 	c.Retries = -1
+	c.CookieStorage = daemonCookies{}
 	return c
 }
 
@@ -184,22 +198,20 @@ func (c Configuration) clone() Configuration {
 	c.AdditionalHeaders = c.AdditionalHeaders.Clone()
 	c.ClientCertificates = slices.Clone(c.ClientCertificates)
 	c.RootCAs = bytes.Clone(c.RootCAs)
+	c.Daemon.Command = slices.Clone(c.Daemon.Command)
+	c.LaunchCommand = slices.Clone(c.LaunchCommand)
 	return c
 }
 
 // check refuses values that mean nothing, and makes the names of AdditionalHeaders canonical.
 func (c *Configuration) check() error {
-	const background = "background sessions are not built yet; use Default or Ephemeral, which run tasks in this process (%w)"
-	switch {
-	case c.kind == 0:
+	if c.kind == 0 {
 		return badField("", "was not made by Default, Ephemeral or Background; begin with one of them and change its fields")
-	case c.kind == kindBackground && c.Identifier == "":
-		return badField("Identifier", "is empty; name the background session, such as com.example.sync")
-	case c.kind == kindBackground:
-		return &Error{Op: fmt.Sprintf("new background session %q", c.Identifier), Code: ErrNoSharedContainer,
-			Err: fmt.Errorf(background, errors.ErrUnsupported)}
-	case c.Identifier != "":
-		return badField("Identifier", "is set, and only a background session has one; make it by Background")
+	}
+	if err := c.checkKind(); err != nil {
+		return err
+	}
+	switch {
 	case c.MaximumConnectionsPerHost < 0:
 		return badField("MaximumConnectionsPerHost", fmt.Sprintf("is %d; 0 is the default of %d", c.MaximumConnectionsPerHost, defaultConnectionsPerHost))
 	case c.Retries < -1:
@@ -234,6 +246,46 @@ func (c *Configuration) check() error {
 	return nil
 }
 
+// checkKind refuses what only the other kind of session, in the background or in process, can have.
+func (c *Configuration) checkKind() error {
+	const process = ", and tasks of a background session go on without this process, which it would have to be called in; leave it nil"
+	const background = "is set, and only a background session has one; make it by Background, or leave it at its zero value"
+	_, daemons := c.CookieStorage.(daemonCookies)
+	if c.kind != kindBackground {
+		switch {
+		case c.Identifier != "":
+			return badField("Identifier", background)
+		case c.Daemon.State != "" || c.Daemon.Command != nil:
+			return badField("Daemon", background)
+		case c.Discretionary:
+			return badField("Discretionary", "is set, and only a background session can wait for it; make it by Background")
+		case c.LaunchCommand != nil:
+			return badField("LaunchCommand", background)
+		case daemons:
+			return badField("CookieStorage", "is a background session's, whose cookies are in the daemon; take that of Default or Ephemeral, or nil")
+		}
+		return nil
+	}
+	if err := control.CheckIdentifier(c.Identifier); err != nil {
+		return badField("Identifier", "cannot be used: "+err.Error())
+	}
+	switch {
+	case c.OnRedirect != nil:
+		return badField("OnRedirect", "is set"+process)
+	case c.OnResponse != nil:
+		return badField("OnResponse", "is set"+process)
+	case c.CookieStorage != nil && !daemons:
+		return badField("CookieStorage", "is one of this process, and a background session's cookies are in the daemon; leave it as Background sets it, or nil for none")
+	case !c.WaitsForConnectivity:
+		return badField("WaitsForConnectivity", "is false, and a background session always waits; leave it true")
+	case len(c.Daemon.Command) > 0 && c.Daemon.Command[0] == "":
+		return badField("Daemon.Command", "names no program")
+	case len(c.LaunchCommand) > 0 && c.LaunchCommand[0] == "":
+		return badField("LaunchCommand", "names no program")
+	}
+	return nil
+}
+
 // badField is the error of a field that New refuses; of the whole, where field is empty.
 func badField(field, why string) error {
 	name := "Configuration"
@@ -249,6 +301,8 @@ func (c *Configuration) policy() task.Policy {
 		RequestTimeout:       timeout(c.TimeoutForRequest, defaultTimeoutForRequest),
 		ResourceTimeout:      timeout(c.TimeoutForResource, defaultTimeoutForResource),
 		WaitsForConnectivity: c.WaitsForConnectivity,
+		WaitsForSpace:        c.kind == kindBackground,
+		Discretionary:        c.Discretionary,
 		AllowsExpensive:      c.AllowsExpensiveNetworkAccess,
 		AllowsConstrained:    c.AllowsConstrainedNetworkAccess,
 		Retries:              c.Retries,
@@ -280,15 +334,15 @@ func (c *Configuration) roots() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// transport is the chain that the configuration asks for. It resolves the environment's proxies.
-func (c *Configuration) transport() (*transport.Transport, error) {
-	proxy, err := c.Proxy.resolve()
-	if err != nil {
-		return nil, badField("Proxy", "cannot be used: "+err.Error())
-	}
+// transport is the chain that the configuration asks for, through proxies that were resolved.
+func (c *Configuration) transport(proxy transport.Proxy) (*transport.Transport, error) {
 	roots, err := c.roots()
 	if err != nil {
 		return nil, err
+	}
+	jar := c.CookieStorage
+	if _, elsewhere := jar.(daemonCookies); elsewhere {
+		jar = nil
 	}
 	t, err := transport.New(transport.Options{
 		MaxConnsPerHost: c.MaximumConnectionsPerHost,
@@ -297,7 +351,7 @@ func (c *Configuration) transport() (*transport.Transport, error) {
 			MinVersion: c.TLSMinimumVersion, Roots: roots,
 			Certificates: c.ClientCertificates, Insecure: c.InsecureSkipVerify,
 		},
-		Jar: c.CookieStorage, SetCookies: c.SetCookies, AcceptPolicy: acceptPolicies[c.CookieAcceptPolicy],
+		Jar: jar, SetCookies: c.SetCookies, AcceptPolicy: acceptPolicies[c.CookieAcceptPolicy],
 	})
 	if err != nil {
 		return nil, badField("Proxy", "cannot be used: "+err.Error())

@@ -47,17 +47,6 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestBackgroundSaysThatItIsNotBuilt(t *testing.T) {
-	_, err := New(Background("com.example.sync"))
-	wantCode(t, err, ErrNoSharedContainer)
-	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "com.example.sync") || !strings.Contains(err.Error(), "Default or Ephemeral") {
-		t.Errorf("%v", err)
-	}
-	if _, err := New(Background("")); err == nil || !strings.Contains(err.Error(), "Identifier") {
-		t.Errorf("%v", err)
-	}
-}
-
 func TestConfigurationsAreCopied(t *testing.T) {
 	c := Ephemeral()
 	c.AdditionalHeaders = http.Header{"x-a": {"1"}}

@@ -5,14 +5,13 @@ import (
 	"sync"
 	"weak"
 
-	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
 // handles knows who holds a task of a session, so that its service is told when nobody does (Service.Release). There is
 // one *Task a task, whoever asked for it, so that dropping one of two cannot release what the other still needs.
 type handles struct {
-	svc  control.Service
+	svc  service
 	mu   sync.Mutex
 	held map[task.ID]holding
 }

@@ -7,13 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
 // releases is a service that notes what was released.
 type releases struct {
-	control.Service
+	service
 	mu  sync.Mutex
 	ids []task.ID
 }
@@ -44,7 +43,7 @@ func (r *releases) collected(t *testing.T, n int) []task.ID {
 	return nil
 }
 
-func holdings(svc control.Service) *Session {
+func holdings(svc service) *Session {
 	return &Session{svc: svc, handles: handles{svc: svc, held: make(map[task.ID]holding)}}
 }
 

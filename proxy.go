@@ -1,10 +1,6 @@
 package urlsession
 
-import (
-	"errors"
-
-	"github.com/urlsession/urlsession/internal/transport"
-)
+import "github.com/urlsession/urlsession/internal/transport"
 
 // Proxy says how a session reaches servers: ProxyFromEnvironment (the zero value), ProxyURL or NoProxy.
 type Proxy struct {
@@ -43,14 +39,14 @@ func (p Proxy) String() string {
 	return "environment"
 }
 
-// resolve makes the proxy plain values, the environment's as they are now.
+// resolve makes the proxy plain values, the environment's as they are now. Whether they can be used, a transport says.
 func (p Proxy) resolve() (transport.Proxy, error) {
 	switch p.mode {
 	case proxyNone:
 		return transport.Proxy{}, nil
 	case proxyURL:
 		if p.url == "" {
-			return transport.Proxy{}, errors.New("its URL is empty; write it as http://host:port, or use NoProxy")
+			return transport.Proxy{}, badField("Proxy", "cannot be used: its URL is empty; write it as http://host:port, or use NoProxy")
 		}
 		return transport.Proxy{URL: p.url}, nil
 	}

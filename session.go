@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"net/http"
 	"sync"
@@ -24,7 +25,7 @@ import (
 type Session struct {
 	config  Configuration // not changed
 	policy  task.Policy   // what config says of each task
-	svc     control.Service
+	svc     service
 	chain   chain
 	handles handles
 	shared  bool
@@ -35,6 +36,14 @@ type Session struct {
 	closeErr    error
 }
 
+// service is what a session needs of whoever runs its tasks: an engine in process, or a client of the daemon.
+type service interface {
+	control.Service
+	control.Batcher
+	control.Pager
+	control.URLReplacer
+}
+
 // chain sends requests.
 type chain interface {
 	http.RoundTripper
@@ -42,18 +51,29 @@ type chain interface {
 }
 
 // New makes a session. It takes a copy of the configuration, and refuses one that Default, Ephemeral and Background did
-// not make, and values that mean nothing: the error names the field and the remedy. It does no network I/O.
+// not make, and values that mean nothing: the error names the field and the remedy. In process it does no I/O.
 //
-// A background configuration is refused: background sessions are not built yet. The error is ErrNoSharedContainer, and
-// errors.ErrUnsupported.
+// For a background session it asks the daemon to make it, or to attach to the one that there is, and starts the daemon
+// where it does not run (see Daemon.Command). Environment, relative paths and programs are resolved now: the daemon uses
+// them as they are here. That takes a minute at most, and mostly milliseconds: a daemon that cannot be reached or started
+// is ErrDaemonLost; one of another version, or none of urlsession's, ErrNoSharedContainer; another user's
+// ErrNoPermission; a session that is ending and still has tasks or events that nobody has acknowledged,
+// ErrSessionInvalidated.
 func New(c Configuration) (*Session, error) {
 	c = c.clone()
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	t, err := c.transport()
+	proxy, err := c.Proxy.resolve()
 	if err != nil {
 		return nil, err
+	}
+	t, err := c.transport(proxy)
+	if err != nil {
+		return nil, err
+	}
+	if c.kind == kindBackground {
+		return attach(c, proxy, t)
 	}
 	return open(c, t), nil
 }
@@ -69,8 +89,8 @@ func open(c Configuration, t chain) *Session {
 	return newSession(c, e, t, e.Close)
 }
 
-// newSession is a session over a service. shutDown ends the service, and returns once its tasks have ended.
-func newSession(c Configuration, svc control.Service, chain chain, shutDown func() error) *Session {
+// newSession is a session over a service. shutDown ends the service: an engine with its tasks, a client without.
+func newSession(c Configuration, svc service, chain chain, shutDown func() error) *Session {
 	s := &Session{config: c, policy: c.policy(), svc: svc, chain: chain}
 	s.handles = handles{svc: svc, held: make(map[task.ID]holding)}
 	s.shutDown = shutDown
@@ -100,7 +120,8 @@ func Shared() *Session { return shared() }
 var shared = sync.OnceValue(func() *Session {
 	c := Default()
 	var s *Session
-	if t, err := c.transport(); err != nil {
+	proxy, _ := c.Proxy.resolve() // the environment's: it cannot fail
+	if t, err := c.transport(proxy); err != nil {
 		s = open(c, refusing{err})
 	} else {
 		s = open(c, t)
@@ -182,18 +203,17 @@ func (s *Session) newTask(ctx context.Context, kind task.Kind, r Request, destin
 }
 
 func (s *Session) create(ctx context.Context, kind task.Kind, r Request, destination string) (task.ID, error) {
-	var file *task.DownloadSpec
+	var spec task.Spec
+	var body io.Reader
+	var err error
 	if kind == task.Download {
-		var err error
-		if file, err = downloadSpec(r, destination); err != nil {
-			return 0, err
-		}
+		spec, body, err = s.downloadSpec(r, destination)
+	} else {
+		spec, body, err = s.newSpec(kind, r)
 	}
-	spec, body, err := s.newSpec(kind, r)
 	if err != nil {
 		return 0, err
 	}
-	spec.Download = file
 	id, err := s.svc.Create(ctx, spec, body)
 	if err != nil {
 		return 0, publicError(createOp(kind), err)
@@ -203,7 +223,8 @@ func (s *Session) create(ctx context.Context, kind task.Kind, r Request, destina
 
 // Data runs a data task to its end, and returns the body of its response, decoded, and its head. The slice is the
 // caller's. Where the task fails the body is nil, and the response what came of it, mostly nil. The end of ctx cancels
-// the task: the error is then ErrCancelled or, at its deadline, ErrTimedOut, and its cause is ctx's.
+// the task, also one in the background: the error is then ErrCancelled or, at its deadline, ErrTimedOut, and its cause is
+// ctx's. Where the daemon is lost meanwhile it is ErrDaemonLost, and the task goes on.
 func (s *Session) Data(ctx context.Context, r Request) ([]byte, *Response, error) {
 	return s.runForBody(ctx, task.Data, r)
 }
@@ -258,15 +279,25 @@ func (s *Session) run(ctx context.Context, kind task.Kind, r Request, destinatio
 		return task.Record{}, err
 	}
 	s.handles.pin(id)
-	// The task is cancelled, and then waited for: its part file is then as it will be, and free.
+	// The task is cancelled, and then waited for: its part file is then as it will be, and free. A daemon that cannot be
+	// asked to is not waited for.
 	whole := ctx
 	if ctx.Done() != nil {
-		whole = context.WithoutCancel(ctx)
-		defer context.AfterFunc(ctx, func() { _ = s.svc.Cancel(whole, id) })()
+		var giveUp context.CancelCauseFunc
+		whole, giveUp = context.WithCancelCause(context.WithoutCancel(ctx))
+		defer giveUp(nil)
+		defer context.AfterFunc(ctx, func() {
+			if err := s.svc.Cancel(whole, id); err != nil {
+				giveUp(err)
+			}
+		})()
 	}
 	rec, err := s.wait(whole, id)
 	if err != nil {
 		s.handles.unpin(id)
+		if whole.Err() != nil {
+			err = publicError(op, context.Cause(whole))
+		}
 	}
 	return rec, err
 }
@@ -360,16 +391,19 @@ func (s *Session) invalidate(ctx context.Context, op string, do func(context.Con
 	return nil
 }
 
-// Close invalidates the session, cancels its tasks, and waits until they have ended, as have calls of OnRedirect and
-// OnResponse; then it closes the connections. No goroutine of the session is left, but for RoundTripper's requests that
-// are still under way, and loops over events that their caller has not left. It may be called again, from any goroutine
-// but those functions'. What is known of the tasks can still be asked for.
+// Close ends the use of the session. In process that invalidates it, cancels its tasks, and waits until they have ended, as
+// have calls of OnRedirect and OnResponse. A background session is left as it is: its tasks go on in the daemon, and New
+// of its identifier finds them again; calls and loops under way here fail with ErrSessionInvalidated, as do later ones.
+//
+// Then the connections are closed. No goroutine of the session is left, but for RoundTripper's requests that are still
+// under way, and loops over events of a session in process that their caller has not left. Close may be called again,
+// from any goroutine but those functions'. What is known of the tasks of a session in process can still be asked for.
 func (s *Session) Close() error {
 	if s.shared {
 		return nil
 	}
 	s.closing.Do(func() {
-		_ = s.InvalidateAndCancel(context.Background()) // in process it cannot fail
+		s.invalidated.Store(true)
 		s.closeErr = publicError("close session", s.shutDown())
 		s.chain.CloseIdleConnections()
 	})

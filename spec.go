@@ -58,6 +58,8 @@ func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, erro
 		return refuse("Limit", "is set, and a download has none")
 	case r.Stream && kind != task.Data:
 		return refuse("Stream", "is set; only a data task hands its body over as it comes")
+	case r.Stream && s.config.kind == kindBackground:
+		return refuse("Stream", "is set, and the daemon keeps the body of a task; read it by Task.Body, or use a session in this process")
 	case r.Stream && r.Limit != 0:
 		return refuse("Limit", "is set, and a task with Stream has none")
 	case kind != task.Download && (r.Conflict != ConflictFail || len(r.Digests) > 0 || r.DigestFile != ""):
@@ -214,8 +216,19 @@ func checkHeader(kind task.Kind, h http.Header) string {
 	return ""
 }
 
-// downloadSpec is what the request and the destination say of a download's file.
-func downloadSpec(r Request, destination string) (*task.DownloadSpec, error) {
+// downloadSpec is newSpec of a download.
+func (s *Session) downloadSpec(r Request, destination string) (task.Spec, io.Reader, error) {
+	file, err := fileSpec(r, destination)
+	if err != nil {
+		return task.Spec{}, nil, err
+	}
+	spec, body, err := s.newSpec(task.Download, r)
+	spec.Download = file
+	return spec, body, err
+}
+
+// fileSpec is what the request and the destination say of a download's file.
+func fileSpec(r Request, destination string) (*task.DownloadSpec, error) {
 	refuse := func(code Code, path string, err error) (*task.DownloadSpec, error) {
 		return nil, &Error{Op: "create download task", URL: path, Code: code, Err: err}
 	}

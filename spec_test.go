@@ -201,12 +201,12 @@ func TestDestinations(t *testing.T) {
 		{".", here, true},
 		{"/abs/f", "/abs/f", false},
 	} {
-		d, err := downloadSpec(Request{}, c.given)
+		d, err := fileSpec(Request{}, c.given)
 		if err != nil || d.Destination != c.given || d.Path != c.path || d.Folder != c.folder {
 			t.Errorf("%q: %+v, %v; want %q, folder %v", c.given, d, err, c.path, c.folder)
 		}
 	}
-	if _, err := downloadSpec(Request{}, "a\x00b"); !errors.Is(err, ErrCannotCreateFile) {
+	if _, err := fileSpec(Request{}, "a\x00b"); !errors.Is(err, ErrCannotCreateFile) {
 		t.Errorf("a NUL: %v", err)
 	}
 }
@@ -226,7 +226,7 @@ func TestDigests(t *testing.T) {
 		"sha-256:" + zeros(64):                "",
 		"":                                    "",
 	} {
-		d, err := downloadSpec(Request{Digests: []string{given}}, "f")
+		d, err := fileSpec(Request{Digests: []string{given}}, "f")
 		switch {
 		case want == "" && (err == nil || !strings.Contains(err.Error(), "sha-256=")):
 			t.Errorf("%q: %v, want an error with the remedy", given, err)
@@ -234,10 +234,10 @@ func TestDigests(t *testing.T) {
 			t.Errorf("%q: %+v, %v", given, d, err)
 		}
 	}
-	if _, err := downloadSpec(Request{DigestFile: filepath.Join(t.TempDir(), "none")}, "f"); !errors.Is(err, ErrFileDoesNotExist) {
+	if _, err := fileSpec(Request{DigestFile: filepath.Join(t.TempDir(), "none")}, "f"); !errors.Is(err, ErrFileDoesNotExist) {
 		t.Errorf("a missing checksum file: %v", err)
 	}
-	if _, err := downloadSpec(Request{Conflict: 7}, "f"); err == nil || !strings.Contains(err.Error(), "ConflictRename") {
+	if _, err := fileSpec(Request{Conflict: 7}, "f"); err == nil || !strings.Contains(err.Error(), "ConflictRename") {
 		t.Errorf("conflict 7: %v", err)
 	}
 }

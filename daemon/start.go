@@ -185,5 +185,5 @@ func lastLine(path string, begin int64) string {
 // lockName is the file in the state folder whose lock the running daemon holds.
 const lockName = "daemon.lock"
 
-// ErrRunning: another process runs the daemon of this state folder.
+// ErrRunning says that another process runs the daemon of this state folder.
 var ErrRunning = errors.New("another daemon runs with this state folder")

@@ -42,6 +42,7 @@ var testHelpers = []string{"internal/store/storetest", "urlsessiontest"}
 // testsMay adds to what the tests of one package may import.
 var testsMay = []rule{
 	{"internal/engine", "internal/store/memstore internal/control", "an engine needs some store to run, and its tests assert that it is a Service"},
+	{".", "internal/control/server", "a session in the background is judged at the other end of a socket, over an engine"},
 	{"internal/control/server", "internal/engine internal/store/memstore internal/transfer", "one table of behaviours judges an engine, and the same engine through client and server"},
 }
 
@@ -75,7 +76,7 @@ type outside struct {
 }
 
 var outsiders = []outside{
-	{"golang.org/x/sys", "internal/durable internal/partial internal/platform internal/transfer internal/transport cmd/urlsession", "system calls that package syscall lacks, where a promise rests on them"},
+	{"golang.org/x/sys", "daemon internal/durable internal/partial internal/platform internal/transfer internal/transport cmd/urlsession", "system calls that package syscall lacks, where a promise rests on them"},
 	{"golang.org/x/net", ". internal/transfer internal/transport internal/cookie internal/httpcache", "proxy rules, public suffixes and header grammar are not ours to write again"},
 	{"golang.org/x/time", ". internal/engine internal/transfer", "token buckets: the engine owns them, a transfer is slowed by them"},
 	{"golang.org/x/text", "internal/transfer internal/transport", "file names are normalised to NFC where they are made safe"},

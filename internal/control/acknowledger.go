@@ -95,4 +95,7 @@ func (c *Client) disown() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.owner = nil
+	if c.closed.Err() != nil { // the last acknowledgement may have left a connection
+		c.transport.CloseIdleConnections()
+	}
 }

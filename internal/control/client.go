@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -31,16 +32,24 @@ type ClientOptions struct {
 	// Start has the daemon started; it is called when the socket does not answer, at most every 2 s, and need not wait
 	// until it does. Nil: the daemon is not for this client to start.
 	Start func(ctx context.Context) error
-	// Patience is how long a call, or an event stream, goes on trying to reach a daemon that is away. 0: 10 s.
+	// Patience is how long a call, or an event stream, goes on trying to reach a daemon that is away; the time that Start
+	// takes does not count. 0: 10 s; negative: it is tried once.
 	Patience time.Duration
+	// Answer is how long a daemon that is connected to may be silent while something is awaited of it: that it takes more
+	// of a body, that it answers, that it sends more of its answer. 0: 1 min. Event streams have heartbeats, and a bound
+	// of their own.
+	Answer time.Duration
 }
 
-const defaultPatience = 10 * time.Second
+const (
+	defaultPatience = 10 * time.Second
+	defaultAnswer   = time.Minute
+)
 
 // Client is the Service of a session in the daemon. Its methods may be called from any goroutine.
 //
 // A daemon that is away is waited for, and started where Options.Start can; when Patience is over, a call fails with
-// DaemonLost. What a call asks is done once, also where the connection is lost before the answer has come: reading,
+// DaemonLost, and so it does where the daemon is there and silent for longer than Answer. What a call asks is done once, also where the connection is lost before the answer has come: reading,
 // cancelling, acknowledging and the like may be done twice without harm, and are sent again; a creation carries a key by
 // which it is found again, if it was made. Suspend and Resume, which nest, are not sent again: they fail with DaemonLost,
 // and the error says that they may have been applied.
@@ -50,8 +59,12 @@ type Client struct {
 	transport     *http.Transport
 	dialer        *dialer
 	patience      time.Duration
+	answer        time.Duration
 	claim         string        // ClaimHeader
 	newestTask    atomic.Uint64 // the highest number that was seen: tasks that are made later have higher ones
+
+	closed context.Context // ends by Close
+	close  context.CancelFunc
 
 	mu    sync.Mutex
 	owner *acknowledger // of the iteration as owner that is under way; nil: there is none
@@ -69,12 +82,15 @@ func NewClient(o ClientOptions) *Client {
 	if o.DialContext == nil {
 		o.DialContext = new(net.Dialer).DialContext
 	}
-	if o.Patience <= 0 {
-		o.Patience = defaultPatience
+	o.Patience = cmp.Or(o.Patience, defaultPatience)
+	if o.Answer <= 0 {
+		o.Answer = defaultAnswer
 	}
 	d := &dialer{socket: o.Socket, dial: o.DialContext, start: o.Start, starting: make(chan struct{}, 1)}
+	closed, end := context.WithCancel(context.Background())
 	return &Client{
-		session: o.Session, configuration: o.Configuration, dialer: d, patience: o.Patience, claim: rand.Text(),
+		session: o.Session, configuration: o.Configuration, dialer: d, patience: o.Patience, answer: o.Answer, claim: rand.Text(),
+		closed: closed, close: end,
 		transport: &http.Transport{
 			DialContext: d.connect, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
 			MaxResponseHeaderBytes: 64 << 10,
@@ -106,15 +122,34 @@ func (c *Client) Open(ctx context.Context) error {
 	return c.call(ctx, request{op: op, method: "PUT", path: sessionPath(c.session), body: body}, nil)
 }
 
-// Close drops the connections that are idle. Calls under way go on, and so do loops over events.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+// Close ends the client, and nothing in the daemon: calls and loops under way fail with SessionInvalidated, and so do
+// later ones. Only what a loop as owner has acknowledged is sent on, for finishFor at most. It may be called again.
+func (c *Client) Close() {
+	c.close()
+	c.transport.CloseIdleConnections()
+}
+
+// ErrClosed is why a client that was closed does nothing.
+var ErrClosed = errors.New("it was closed in this process; its tasks go on in the daemon")
+
+// use is ctx, ended by Close too. The CancelFunc must be called.
+func (c *Client) use(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(c.closed, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
 
 // request is one question to the daemon.
 type request struct {
 	op           string // for errors
 	method, path string
-	body         []byte // JSON; nil: none
-	once         bool   // it is not sent again where it may have been applied
+	body         []byte        // JSON; nil: none
+	once         bool          // it is not sent again where it may have been applied
+	last         bool          // it is also asked of a client that was closed
+	silence      time.Duration // how long nothing may come; 0: Client.answer
 
 	stream    io.ReadCloser // in place of body
 	mediaType string        // of stream
@@ -129,6 +164,11 @@ func (l *lost) Unwrap() error { return l.err }
 
 // call asks, as often as it takes, and decodes the answer into out, which may be nil. Its errors are *task.Error.
 func (c *Client) call(ctx context.Context, r request, out any) error {
+	if !r.last {
+		var done context.CancelFunc
+		ctx, done = c.use(ctx)
+		defer done()
+	}
 	var o outage
 	for {
 		err := c.ask(ctx, r, out)
@@ -138,6 +178,9 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 		_, mayBeApplied := errors.AsType[*lost](err)
 		if _, away := errors.AsType[*unreachable](err); !away && !mayBeApplied {
 			return err
+		}
+		if errors.Is(err, errSilent) {
+			return c.fail(ctx, r.op, err)
 		}
 		if r.once && mayBeApplied {
 			return &task.Error{Op: r.op, URL: c.dialer.socket, Code: task.DaemonLost,
@@ -152,12 +195,22 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 // fail is the error of a call that was given up.
 func (c *Client) fail(ctx context.Context, op string, err error) error {
 	if ctx.Err() != nil {
-		return &task.Error{Op: op, Code: task.CodeOf(ctx.Err()), Err: context.Cause(ctx)}
+		return c.ended(ctx, op)
 	}
 	if _, ok := errors.AsType[*task.Error](err); ok && !errors.Is(err, errOver) {
 		return err
 	}
 	return &task.Error{Op: op, URL: c.dialer.socket, Code: task.DaemonLost, Err: err}
+}
+
+// ended is the error of what the end of ctx has ended.
+func (c *Client) ended(ctx context.Context, op string) error {
+	cause := context.Cause(ctx)
+	code := task.CodeOf(ctx.Err())
+	if errors.Is(cause, ErrClosed) {
+		code = task.SessionInvalidated
+	}
+	return &task.Error{Op: op, Code: code, Err: cause}
 }
 
 // maxAnswer is the most bytes of an answer that is held in memory.
@@ -183,8 +236,15 @@ func (c *Client) ask(ctx context.Context, r request, out any) error {
 	return nil
 }
 
-// open asks once and returns a response whose status is of success. Its error is as ask's.
-func (c *Client) open(ctx context.Context, r request) (*http.Response, error) {
+// open asks once and returns a response whose status is of success, and whose body must be closed. Its error is as ask's.
+func (c *Client) open(ctx context.Context, r request) (_ *http.Response, err error) {
+	caller := ctx
+	ctx, w := watch(ctx, cmp.Or(r.silence, c.answer))
+	defer func() {
+		if err != nil {
+			w.end()
+		}
+	}()
 	req, err := http.NewRequestWithContext(ctx, r.method, "http://"+Host+r.path, nil)
 	if err != nil {
 		return nil, &task.Error{Op: r.op, Code: task.Unknown, Err: err}
@@ -197,17 +257,20 @@ func (c *Client) open(ctx context.Context, r request) (*http.Response, error) {
 	}
 	switch {
 	case r.stream != nil:
-		req.Body, req.ContentLength = r.stream, -1
+		req.Body, req.ContentLength = sending{r.stream, w}, -1
 		req.Header.Set("Content-Type", r.mediaType)
 	case r.body != nil:
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(r.body)), int64(len(r.body))
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.body)), nil }
 		req.Header.Set("Content-Type", JSONMediaType)
 	}
+	w.await()
 	resp, err := c.transport.RoundTrip(req)
+	w.pause()
 	if err != nil {
-		return nil, c.broken(ctx, r.op, err)
+		return nil, c.broken(caller, r.op, w.reason(err))
 	}
+	resp.Body = &receiving{resp.Body, w}
 	if err := c.check(r.op, resp); err != nil {
 		resp.Body.Close()
 		return nil, err

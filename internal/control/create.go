@@ -97,6 +97,8 @@ func (c *Client) CreateBatch(ctx context.Context, specs []task.Spec) ([]task.ID,
 // create asks for tasks until they are there, once. found takes the numbers of those that have the key, and says whether
 // they are all.
 func (c *Client) create(ctx context.Context, r request, key string, u *upload, out any, found func([]task.ID) bool) error {
+	ctx, done := c.use(ctx)
+	defer done()
 	var o outage
 	newest := task.ID(c.newestTask.Load())
 	for {
@@ -120,6 +122,9 @@ func (c *Client) create(ctx context.Context, r request, key string, u *upload, o
 		_, mayBeMade := errors.AsType[*lost](err)
 		if _, away := errors.AsType[*unreachable](err); !away && !mayBeMade {
 			return err
+		}
+		if errors.Is(err, errSilent) {
+			return c.fail(ctx, r.op, err)
 		}
 		if err := o.wait(ctx, c.dialer, c.patience, err); err != nil {
 			return c.fail(ctx, r.op, err)

@@ -88,7 +88,10 @@ func (o *outage) wait(ctx context.Context, d *dialer, patience time.Duration, re
 	}
 	o.reason = reason
 	if _, ok := errors.AsType[*unreachable](reason); ok {
-		if err := d.startDaemon(ctx); err != nil {
+		begun := time.Now()
+		err := d.startDaemon(ctx)
+		o.since = o.since.Add(time.Since(begun))
+		if err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}

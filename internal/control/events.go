@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"math"
 	"net/http"
 	"net/url"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -32,6 +30,8 @@ const (
 // again when the daemon is back, and the loop fails with SessionInUse if somebody else was faster.
 func (c *Client) Events(ctx context.Context, q task.EventQuery) iter.Seq2[task.Event, error] {
 	return func(yield func(task.Event, error) bool) {
+		ctx, done := c.use(ctx)
+		defer done()
 		var owner *acknowledger
 		if q.Own {
 			var err error
@@ -79,8 +79,8 @@ type listening struct {
 func (l *listening) yield(ctx context.Context, yield func(task.Event, error) bool) {
 	var deltas Deltas
 	for {
-		if err := ctx.Err(); err != nil {
-			yield(task.Event{}, err)
+		if ctx.Err() != nil {
+			yield(task.Event{}, l.c.ended(ctx, listenOp))
 			return
 		}
 		l.mu.Lock()
@@ -94,6 +94,9 @@ func (l *listening) yield(ctx context.Context, yield func(task.Event, error) boo
 				return
 			}
 		case ended:
+			if ctx.Err() != nil {
+				continue // which says why
+			}
 			if err != nil {
 				yield(task.Event{}, err)
 			}
@@ -143,7 +146,6 @@ func (l *listening) read(ctx context.Context) {
 }
 
 func (l *listening) streams(ctx context.Context) error {
-	const op = "listen to events"
 	var o outage
 	for {
 		err := l.stream(ctx, &o)
@@ -157,25 +159,21 @@ func (l *listening) streams(ctx context.Context) error {
 			return err
 		}
 		if err := o.wait(ctx, l.c.dialer, l.c.patience, err); err != nil {
-			return l.c.fail(ctx, op, err)
+			return l.c.fail(ctx, listenOp, err)
 		}
 	}
 }
 
-var errSilent = fmt.Errorf("the daemon was silent for %v", silence)
+const listenOp = "listen to events"
 
 // stream reads one stream. nil: it was the last; a *task.Error: so it was, and that is why; else it broke.
 func (l *listening) stream(ctx context.Context, o *outage) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watch := time.AfterFunc(silence, func() { cancel(errSilent) })
-	defer watch.Stop()
-	resp, err := l.c.open(ctx, request{op: "listen to events", method: http.MethodGet, path: l.path()})
+	resp, err := l.c.open(ctx, request{op: listenOp, method: http.MethodGet, path: l.path(), silence: silence})
 	if err != nil {
-		return silent(ctx, err)
+		return err
 	}
 	defer resp.Body.Close()
-	in := newFrames(watched{resp.Body, watch})
+	in := newFrames(resp.Body)
 	for {
 		f, err := in.next()
 		if err == nil {
@@ -186,32 +184,12 @@ func (l *listening) stream(ctx context.Context, o *outage) error {
 			}
 		}
 		if errors.Is(err, errFrame) {
-			return &task.Error{Op: "listen to events", URL: l.c.dialer.socket, Code: task.CannotParseResponse, Err: err}
+			return &task.Error{Op: listenOp, URL: l.c.dialer.socket, Code: task.CannotParseResponse, Err: err}
 		}
 		if err != nil {
-			return silent(ctx, err)
+			return err
 		}
 	}
-}
-
-// silent is err, or that the daemon was silent, if that is why.
-func silent(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); errors.Is(cause, errSilent) {
-		return cause
-	}
-	return err
-}
-
-// watched is a stream whose reads must not take too long.
-type watched struct {
-	r io.Reader
-	t *time.Timer
-}
-
-func (w watched) Read(p []byte) (int, error) {
-	w.t.Reset(silence)
-	defer w.t.Stop()
-	return w.r.Read(p)
 }
 
 func (l *listening) path() string {

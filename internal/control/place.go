@@ -32,6 +32,10 @@ func StateFolder() (string, error) {
 	return filepath.Join(home, ".local", "state", "urlsession"), nil
 }
 
+// LockFile is the path of the file that the daemon of a state folder has locked (flock) for as long as it runs. It begins
+// with the number of its process.
+func LockFile(state string) string { return filepath.Join(state, "daemon.lock") }
+
 // socketMost is the most bytes of a unix socket's path that every system takes (sun_path of 104 on BSD, 108 on Linux, with
 // its NUL).
 const socketMost = 103

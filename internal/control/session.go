@@ -28,6 +28,11 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
+// Stop has the daemon stop in order: its tasks go on when it is started again. It returns when the daemon has taken notice.
+func (c *Client) Stop(ctx context.Context) error {
+	return c.call(ctx, request{op: "stop the daemon", method: http.MethodPost, path: "/v1/stop"}, nil)
+}
+
 // Finish is Service.Finish, Invalidate Service.Invalidate.
 func (c *Client) Finish(ctx context.Context) error { return c.post(ctx, "finish session", "finish") }
 func (c *Client) Invalidate(ctx context.Context) error {
@@ -55,18 +60,20 @@ func (c *Client) Acknowledge(ctx context.Context, sequence uint64) error {
 			return err
 		}
 	}
+	ctx, done := c.use(ctx)
+	defer done()
 	return c.acknowledge(ctx, sequence)
 }
 
+// acknowledge is sent also when the client was closed meanwhile: what the loop as owner has acknowledged still counts.
 func (c *Client) acknowledge(ctx context.Context, sequence uint64) error {
-	return c.send(ctx, "acknowledge events", http.MethodPut, sessionPath(c.session, "acknowledged"), Acknowledgement{sequence})
+	return c.send(ctx, request{op: "acknowledge events", method: http.MethodPut, path: sessionPath(c.session, "acknowledged"), last: true}, Acknowledgement{sequence})
 }
 
 // send is a call with a body in JSON and without an answer.
-func (c *Client) send(ctx context.Context, op, method, path string, v any) error {
-	body, err := encode(v)
-	if err != nil {
-		return &task.Error{Op: op, Code: task.Unknown, Err: err}
+func (c *Client) send(ctx context.Context, r request, v any) (err error) {
+	if r.body, err = encode(v); err != nil {
+		return &task.Error{Op: r.op, Code: task.Unknown, Err: err}
 	}
-	return c.call(ctx, request{op: op, method: method, path: path, body: body}, nil)
+	return c.call(ctx, r, nil)
 }

@@ -68,18 +68,19 @@ func (c *Client) Cancel(ctx context.Context, id task.ID) error {
 
 // SetPriority is Service.SetPriority.
 func (c *Client) SetPriority(ctx context.Context, id task.ID, p task.Priority) error {
-	return c.send(ctx, "set priority of task", http.MethodPut, taskPath(c.session, id, "priority"), PriorityChange{p})
+	return c.send(ctx, request{op: "set priority of task", method: http.MethodPut, path: taskPath(c.session, id, "priority")}, PriorityChange{p})
 }
 
 // ReplaceURL is URLReplacer.ReplaceURL.
 func (c *Client) ReplaceURL(ctx context.Context, id task.ID, url string) error {
-	return c.send(ctx, "replace URL of task", http.MethodPut, taskPath(c.session, id, "url"), URLChange{url})
+	return c.send(ctx, request{op: "replace URL of task", method: http.MethodPut, path: taskPath(c.session, id, "url")}, URLChange{url})
 }
 
 // Answer is Service.Answer. Where the connection was lost, so that it is sent again, ResourceUnavailable may also mean
 // that the first was taken.
 func (c *Client) Answer(ctx context.Context, id task.ID, ticket string, d task.Decision) error {
-	return c.send(ctx, fmt.Sprintf("answer ticket %s of task %d", ticket, id), http.MethodPost, taskPath(c.session, id, "answers"), TicketAnswer{ticket, d})
+	r := request{op: fmt.Sprintf("answer ticket %s of task %d", ticket, id), method: http.MethodPost, path: taskPath(c.session, id, "answers")}
+	return c.send(ctx, r, TicketAnswer{ticket, d})
 }
 
 // Release is Service.Release. It does nothing: what one app has no more use for, another one, or the command, may look
@@ -89,26 +90,35 @@ func (c *Client) Release(task.ID) {}
 // Body is Service.Body. A connection that is lost while it is read is DaemonLost.
 func (c *Client) Body(ctx context.Context, id task.ID) (io.ReadCloser, error) {
 	const op = "read body of task"
+	ctx, done := c.use(ctx)
 	var o outage
 	for {
 		resp, err := c.open(ctx, request{op: op, method: http.MethodGet, path: taskPath(c.session, id, "body")})
 		if err == nil {
-			return &body{c: c, ctx: ctx, ReadCloser: resp.Body}, nil
+			return &body{c: c, ctx: ctx, done: done, ReadCloser: resp.Body}, nil
 		}
-		if _, ok := errors.AsType[*task.Error](err); ok {
-			return nil, err
+		if _, ok := errors.AsType[*task.Error](err); !ok && !errors.Is(err, errSilent) {
+			if err = o.wait(ctx, c.dialer, c.patience, err); err == nil {
+				continue
+			}
 		}
-		if err := o.wait(ctx, c.dialer, c.patience, err); err != nil {
-			return nil, c.fail(ctx, op, err)
-		}
+		err = c.fail(ctx, op, err)
+		done()
+		return nil, err
 	}
 }
 
 // body is a response's body on its way from the daemon.
 type body struct {
-	c   *Client
-	ctx context.Context
+	c    *Client
+	ctx  context.Context
+	done context.CancelFunc
 	io.ReadCloser
+}
+
+func (b *body) Close() error {
+	defer b.done()
+	return b.ReadCloser.Close()
 }
 
 func (b *body) Read(p []byte) (int, error) {

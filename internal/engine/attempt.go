@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"net/http"
 
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transfer"
@@ -23,12 +25,14 @@ func (r *run) attempt(h *host) {
 func (r *run) attemptLocked(h *host) {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	if !r.permitted() || !r.begin(stop) { // parked, or ended just now
+	var chain http.RoundTripper
+	if !r.discreet(h) || !r.permitted() || !r.chained(&chain) || !r.begin(stop) { // parked, or ended just now
 		r.unlock()
 		r.e.release(h)
 		return
 	}
 	a := r.transfer(ctx, h)
+	a.RoundTripper = chain
 	r.mu.Unlock()
 
 	r.e.mu.Lock()
@@ -50,9 +54,35 @@ func (r *run) attemptLocked(h *host) {
 	r.settle(context.Cause(ctx), res, err)
 }
 
+// chained finds the chain of the next attempt, or ends the task where there is none. r.mu is held.
+func (r *run) chained(chain *http.RoundTripper) bool {
+	if *chain = r.e.rt; r.e.chain == nil {
+		return true
+	}
+	spec := r.rec.Spec
+	var err error
+	if *chain, err = r.e.chain(&spec); err == nil {
+		return true
+	}
+	if _, ok := errors.AsType[*task.Error](err); !ok {
+		err = &task.Error{Op: string(r.kind), URL: task.Redact(r.rec.Spec.Request.URL), Code: task.CodeOf(err), Err: err}
+	}
+	r.complete(r.result, err)
+	return false
+}
+
 // begin makes the run's next attempt one that is under way, and false says that it must not be. r.mu is held.
+//
+// An idempotent request costs no write here: should the process end in the midst, the next one sends it again, whatever
+// became of it, and its number is stored with what it brings. Two do. A request that must not be sent twice is under way
+// before its first byte leaves, or the next process could not know. And the first attempt of an inherited task fences: if
+// an earlier process lives on after all, what it stores from then on has an attempt that is too early, and is refused.
 func (r *run) begin(stop context.CancelCauseFunc) bool {
 	e := r.e
+	if e.hasStopped() { // since the slot was given; Stop interrupts those that have begun
+		r.phase = idle
+		return false
+	}
 	r.phase, r.stop = attempting, stop
 	r.rec.Attempt++
 	r.rec.Waiting = nil
@@ -62,8 +92,6 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 		r.save()
 		return true
 	}
-	// What the attempt brings first is stored with its number. Before anything is sent this must be, where a request
-	// must not be sent twice, or where it keeps an earlier process from storing more.
 	r.rec.UnderWay = true
 	inherited := r.inherited
 	if r.inherited = false; !inherited && r.resendable() {
@@ -86,7 +114,7 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 	spec := r.rec.Spec // SetPriority changes the record's
 	a := &transfer.Attempt{
-		ID: r.id, Number: r.rec.Attempt, Spec: &spec, Commit: r.rec.Commit, RoundTripper: r.e.rt, Limit: r.e.limit,
+		ID: r.id, Number: r.rec.Attempt, Spec: &spec, Commit: r.rec.Commit, Limit: &r.e.limit, Temporary: r.e.temporary,
 	}
 	o := observer{r: r, host: h, progress: r.progress.Load()}
 	if r.e.lasting == nil {

@@ -82,3 +82,33 @@ func (r *run) saveLasting() (seq uint64, err error) {
 	}
 	return seq, err
 }
+
+// Alive is how many tasks have not ended.
+func (e *Engine) Alive() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.alive
+}
+
+// Owned says whether somebody iterates over the session's events as its owner.
+func (e *Engine) Owned() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.owned
+}
+
+// tellUnattended calls Options.Unattended where all tasks have ended, nobody owns the session, and events wait. It is asked
+// when the last task ends; when an owner leaves before it has been given all (which is how one that has died does), and
+// not when it leaves having seen them: to wake it again for what it chose not to acknowledge would be for ever; and by
+// Open, since an earlier process may have died before it told.
+func (e *Engine) tellUnattended() {
+	if e.unattended == nil {
+		return
+	}
+	last, err := e.store.Last(context.Background())
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err == nil && last > e.acked && e.alive+e.creating == 0 && !e.owned && !e.stopping {
+		e.attempts.Go(e.unattended)
+	}
+}

@@ -6,8 +6,12 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 
+	"github.com/urlsession/urlsession/internal/durable"
 	"github.com/urlsession/urlsession/internal/task"
+	"github.com/urlsession/urlsession/internal/transfer"
 )
 
 // Bodies keeps the bodies of responses of data and upload tasks until they are forgotten. Its methods may be called from
@@ -105,10 +109,19 @@ func (e *Engine) keptBody(ctx context.Context, id task.ID) (io.ReadCloser, error
 	return body, nil
 }
 
+// dropTemporary removes what a download without a destination has left.
+func (e *Engine) dropTemporary(id task.ID) {
+	rec, err := e.store.Load(context.Background(), id)
+	if err == nil && rec.State == task.Completed && rec.Spec.Kind == task.Download {
+		_ = transfer.RemoveTemporary(e.temporary, id, rec.Path)
+	}
+}
+
 // orphans are files that a kill may have left without a task, as they were before any was made.
 type orphans struct {
-	bodies []task.ID
-	spool  []string
+	bodies    []task.ID
+	spool     []string
+	temporary []string // names of files in Options.Temporary
 }
 
 func (e *Engine) listOrphans() (o orphans, err error) {
@@ -122,7 +135,27 @@ func (e *Engine) listOrphans() (o orphans, err error) {
 			return o, e.storeError("list request bodies", err)
 		}
 	}
+	if e.temporary != "" {
+		entries, err := os.ReadDir(e.temporary)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = makeFolder(e.temporary)
+		}
+		if err != nil {
+			return o, e.storeError("list temporary files", err)
+		}
+		for _, entry := range entries {
+			o.temporary = append(o.temporary, entry.Name())
+		}
+	}
 	return o, nil
+}
+
+// makeFolder makes a folder, durably: files that are in it are kept.
+func makeFolder(path string) error {
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // collect removes those that no task names. What it cannot find out or remove stays until the next time.
@@ -134,6 +167,18 @@ func (e *Engine) collect(o orphans) {
 		}
 		if _, err := e.store.Load(ctx, id); isUnknown(err) {
 			_ = e.bodies.Remove(id)
+		}
+	}
+	for _, name := range o.temporary {
+		if e.hasStopped() {
+			return
+		}
+		id := transfer.TemporaryTask(name)
+		if id == 0 {
+			continue // none of ours
+		}
+		if _, err := e.store.Load(ctx, id); isUnknown(err) {
+			_ = os.Remove(filepath.Join(e.temporary, name))
 		}
 	}
 	if len(o.spool) == 0 {

@@ -113,6 +113,10 @@ func (e *Engine) create(ctx context.Context, runs ...*run) error {
 		return err
 	}
 	e.creating++
+	if e.lasting != nil { // see enter
+		e.attempts.Add(1)
+		defer e.attempts.Done()
+	}
 	e.mu.Unlock()
 
 	recs := make([]*task.Record, len(runs))

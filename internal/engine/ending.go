@@ -14,8 +14,11 @@ func (e *Engine) Finish(ctx context.Context) error { return e.end(ctx, false) }
 func (e *Engine) Invalidate(ctx context.Context) error { return e.end(ctx, true) }
 
 // Close invalidates the session, cancels its tasks and waits until all of them have ended and no goroutine is left. An
-// engine whose session is to go on is ended by Stop.
+// engine whose session is to go on is ended by Stop, after which Close does nothing.
 func (e *Engine) Close() error {
+	if e.hasStopped() {
+		return nil
+	}
 	err := e.end(context.Background(), true)
 	if err == nil {
 		e.attempts.Wait()
@@ -30,6 +33,11 @@ func (e *Engine) Close() error {
 
 // end closes the session, which a store that outlives the process knows first: else the next process would open it again.
 func (e *Engine) end(ctx context.Context, cancel bool) error {
+	leave, err := e.enter("invalidate session")
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if e.lasting != nil {
 		if err := e.storeEnd(ctx, cancel); err != nil {
 			return e.storeError("invalidate session", err)

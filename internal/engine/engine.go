@@ -18,11 +18,12 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"net/http"
+	"path/filepath"
+	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/urlsession/urlsession/internal/platform"
 	"github.com/urlsession/urlsession/internal/store"
@@ -55,12 +56,12 @@ type Options struct {
 	Retention Retention
 	// Power says whether discretionary tasks may use it; nil: always.
 	Power Power
-	// Temporary is the folder of downloads without a destination, which are removed with their tasks' history. Empty: the
-	// system's, and they are their user's to remove.
+	// Temporary is the folder of downloads without a destination, which are removed with their tasks' history; Open makes
+	// it, with mode 0700, in a folder that exists. Empty: the system's, and they are their user's to remove.
 	Temporary string
 	Resident  int // tasks that only wait and are held in memory all the same; 0: 4096
-	// Unattended is called when the last task has ended and nobody iterates as the owner: events wait. It must return
-	// soon, and is called from a goroutine of its own.
+	// Unattended is called when the last task has ended, events wait, and nobody iterates as the owner: see tellUnattended.
+	// It is called from a goroutine of its own, for which Stop waits.
 	Unattended func()
 }
 
@@ -90,19 +91,21 @@ type Engine struct {
 	session string
 	store   store.Store
 	rt      http.RoundTripper
+	chain   func(*task.Spec) (http.RoundTripper, error)
 	network Network
+	power   Power
 	flush   func(context.Context) error
 	reset   func(context.Context) error
 	runTask func(context.Context, *transfer.Attempt) (transfer.Result, error)
 	space   func(string) (int64, error)
-	limit   *rate.Limiter
-	perHost int
+	limit   transfer.Limit
 
 	// Of a session that outlives its process.
 	lasting    store.Durable // the store, once more; nil: the session ends with its process
 	bodies     Bodies
 	spool      Spool
 	retention  Retention
+	temporary  string // empty: the system's
 	room       int
 	unattended func()
 	audience   audience
@@ -110,43 +113,49 @@ type Engine struct {
 	attempts sync.WaitGroup // goroutines
 	changed  signal         // the session's log has grown, or an attempt has begun
 
-	mu        sync.Mutex
-	alive     int                  // tasks that have not ended
-	runs      map[task.ID]*run     // those in memory: all of them, but for a session that outlives its process
-	loading   map[task.ID]*run     // those on their way there
-	foreign   map[task.ID]struct{} // those that another process has taken
-	inherited task.ID              // tasks up to this one are an earlier process's
-	active    map[*run]struct{}    // those with an attempt under way
-	offline   map[*run]struct{}    // those that wait for the network
-	unwatch   context.CancelFunc   // ends the watch of the network; nil: there is none
-	hosts     map[string]*host
-	agenda    agenda
-	ended     map[task.ID]*ended
-	forget    heap[*ended]
-	expiry    *time.Timer // see Retention
-	expireAt  time.Time   // when it fires; zero: it does not
-	acked     uint64      // as the store has it
-	watchers  int         // listeners that want live events
-	creating  int         // Create calls between their check of closed and their entry in runs
-	owned     bool        // somebody iterates as the owner
-	closed    bool        // no new tasks
-	cancel    bool        // closed, and every task is cancelled
-	gone      bool        // the last task has ended since, and Invalidated is stored
-	over      bool        // it was
-	stopping  bool        // see Stop
+	mu         sync.Mutex
+	alive      int                  // tasks that have not ended
+	runs       map[task.ID]*run     // those in memory: all of them, but for a session that outlives its process
+	loading    map[task.ID]*run     // those on their way there
+	foreign    map[task.ID]struct{} // those that another process has taken
+	inherited  task.ID              // tasks up to this one are an earlier process's
+	active     map[*run]struct{}    // those with an attempt under way
+	offline    map[*run]struct{}    // those that wait for the network
+	unwatch    context.CancelFunc   // ends the watch of the network; nil: there is none
+	discretion discretion
+	hosts      map[string]*host
+	perHost    int // see SetLimits
+	agenda     agenda
+	ended      map[task.ID]*ended
+	forget     heap[*ended]
+	expiry     *time.Timer // see Retention
+	expireAt   time.Time   // when it fires; zero: it does not
+	acked      uint64      // as the store has it
+	watchers   int         // listeners that want live events
+	creating   int         // Create calls between their check of closed and their entry in runs
+	owned      bool        // somebody iterates as the owner
+	closed     bool        // no new tasks
+	cancel     bool        // closed, and every task is cancelled
+	gone       bool        // the last task has ended since, and Invalidated is stored
+	over       bool        // it was
+	stopping   bool        // see Stop
 }
 
 // New makes an engine of a session that ends with its process, over a store that is empty.
 func New(o Options) *Engine {
 	e := &Engine{
-		session: o.Session, store: o.Store, rt: o.RoundTripper, network: o.Network, flush: o.Flush, reset: o.Reset,
-		runTask: o.Run, space: o.Space, perHost: o.MaxPerHost,
-		bodies: o.Bodies, spool: o.Spool, retention: o.Retention, room: o.Resident, unattended: o.Unattended,
+		session: o.Session, store: o.Store, rt: o.RoundTripper, chain: o.Chain, network: o.Network, power: o.Power, flush: o.Flush, reset: o.Reset,
+		runTask: o.Run, space: o.Space,
+		bodies: o.Bodies, spool: o.Spool, retention: o.Retention, temporary: o.Temporary, room: o.Resident, unattended: o.Unattended,
 		runs: make(map[task.ID]*run), active: make(map[*run]struct{}), offline: make(map[*run]struct{}),
 		hosts: make(map[string]*host), ended: make(map[task.ID]*ended),
 		loading: make(map[task.ID]*run), foreign: make(map[task.ID]struct{}),
 	}
+	e.discretion.runs = make(map[*run]struct{})
 	e.agenda.e, e.agenda.epoch = e, time.Now()
+	if e.temporary != "" {
+		e.temporary = filepath.Clean(e.temporary)
+	}
 	if e.space == nil {
 		e.space = platform.Space
 	}
@@ -156,14 +165,27 @@ func New(o Options) *Engine {
 	if e.runTask == nil {
 		e.runTask = transfer.Run
 	}
-	if e.perHost <= 0 {
-		e.perHost = 6
-	}
-	if o.RateLimit > 0 {
-		// A burst of a quarter second keeps the rate exact and lets one read take a large buffer.
-		e.limit = rate.NewLimiter(rate.Limit(o.RateLimit), int(max(o.RateLimit/4, 64<<10)))
-	}
+	e.SetLimits(o.MaxPerHost, o.RateLimit)
 	return e
+}
+
+// perHostDefault is Options.MaxPerHost where that says nothing.
+const perHostDefault = 6
+
+// SetLimits changes Options.MaxPerHost (0: 6) and Options.RateLimit (0: none) for all tasks, at once: an attempt under way
+// goes on at the new rate. Where a host has more connections than it may have now, its next attempts wait until some of
+// them have ended.
+func (e *Engine) SetLimits(maxPerHost int, rateLimit int64) {
+	if maxPerHost <= 0 {
+		maxPerHost = perHostDefault
+	}
+	e.limit.Set(rateLimit)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.perHost = maxPerHost
+	for _, h := range slices.Collect(maps.Values(e.hosts)) { // dispatch may forget some
+		e.dispatch(h)
+	}
 }
 
 // Task is Service.Task.
@@ -226,7 +248,7 @@ func (e *Engine) inMemory(id task.ID) (task.Record, bool) {
 // explain says of a record from the store what its task waits for, where that is not stored.
 func (e *Engine) explain(rec *task.Record) {
 	if w := rec.Waiting; rec.State == task.Running && (w == nil || w.Until.Before(time.Now())) {
-		rec.Waiting = e.hostWait(originOf(rec.Spec.Request.URL), rec.Since)
+		rec.Waiting = e.queueWait(rec, originOf(rec.Spec.Request.URL), rec.Since)
 	}
 }
 
@@ -258,6 +280,11 @@ func (e *Engine) SetPriority(_ context.Context, id task.ID, p task.Priority) err
 
 // change applies f to a task under its lock; a task that has ended is left as it is.
 func (e *Engine) change(op string, id task.ID, f func(*run) error) error {
+	leave, err := e.enter(op)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	r, err := e.load(context.Background(), id)
 	if r == nil {
 		if err != nil {

@@ -63,7 +63,12 @@ func (l *listener) begin(ctx context.Context) (err error) {
 		}
 	}()
 	if l.q.Task != 0 {
+		leave, err := e.enter("listen to task") // a task that is loaded goes on
+		if err != nil {
+			return err
+		}
 		r, err := e.load(ctx, l.q.Task)
+		leave()
 		if err != nil {
 			return e.storeError("listen to task", err)
 		}
@@ -110,6 +115,11 @@ func (l *listener) leave() {
 		l.e.watchers--
 	}
 	l.e.mu.Unlock()
+	if l.q.Own {
+		if last, err := l.e.store.Last(context.Background()); err == nil && last > l.after {
+			l.e.tellUnattended()
+		}
+	}
 	if r := l.run; r != nil {
 		r.mu.Lock()
 		r.listeners--

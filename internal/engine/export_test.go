@@ -1,9 +1,11 @@
 package engine
 
-// InMemory is how many tasks that have not ended are in memory, and Alive how many there are.
+// InMemory is how many tasks that have not ended are in memory.
 func (e *Engine) InMemory() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.runs) + len(e.loading)
 }
-func (e *Engine) Alive() int { e.mu.Lock(); defer e.mu.Unlock(); return e.alive }
+
+// Expire forgets history that is past its retention, at once.
+func (e *Engine) Expire() { e.expire() }

@@ -81,6 +81,11 @@ func (e *Engine) Release(id task.ID) {
 
 // Acknowledge is Service.Acknowledge.
 func (e *Engine) Acknowledge(ctx context.Context, sequence uint64) error {
+	leave, err := e.enter("acknowledge events")
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if err := e.store.Acknowledge(ctx, sequence); err != nil {
 		return e.storeError("acknowledge events", err)
 	}
@@ -182,9 +187,12 @@ func (e *Engine) forgetTasks(ids []task.ID) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	if e.bodies != nil {
-		for _, id := range ids { // before their records
-			_ = e.bodies.Remove(id) // or it is collected as an orphan
+	for _, id := range ids { // before their records; what a removal fails to is collected as an orphan
+		if e.bodies != nil {
+			_ = e.bodies.Remove(id)
+		}
+		if e.temporary != "" {
+			e.dropTemporary(id)
 		}
 	}
 	return e.store.Forget(context.Background(), ids...)

@@ -191,8 +191,11 @@ func (e *Engine) leaveParking(r *run) {
 	}
 }
 
-// hostWait is what a task waits for that is queued since some time.
-func (e *Engine) hostWait(origin string, since time.Time) *task.Wait {
+// queueWait is what a task waits for that is queued since some time.
+func (e *Engine) queueWait(rec *task.Record, origin string, since time.Time) *task.Wait {
+	if w := e.discretionWait(&rec.Spec.Policy, since); w != nil {
+		return w
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	w := &task.Wait{Reason: task.WaitHostLimit, Since: since}

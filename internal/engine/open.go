@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/store"
@@ -63,6 +64,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		e.collect(left)
 	})
 	e.invalidateIfDone()
+	e.tellUnattended()
 	e.expireSoon()
 	return e, nil
 }
@@ -156,6 +158,7 @@ func (r *run) endCancelled() {
 	stop(errCancelled)
 	r.stop = stop
 	a := r.transfer(ctx, &host{})
+	a.RoundTripper = nothing{}
 	r.e.attempts.Go(func() {
 		res, err := r.e.runTask(ctx, a)
 		if res.ResumeData == nil {
@@ -167,18 +170,24 @@ func (r *run) endCancelled() {
 	})
 }
 
-// Stop ends the engine and leaves its tasks to the next one that opens the store. Attempts stop and record what they
-// have; a request that must not be sent twice has until ctx ends. Stop returns when no goroutine is left; its error is
-// ctx's, where such a request was stopped. Afterwards there are no new tasks (DaemonLost).
+// nothing is the chain of an attempt that is to send nothing.
+type nothing struct{}
+
+func (nothing) RoundTrip(req *http.Request) (*http.Response, error) {
+	return nil, context.Cause(req.Context())
+}
+
+// Stop ends the engine and leaves its tasks to the next one that opens the store. No attempt begins any more; those under
+// way stop and record what they have. A request that must not be sent twice has until ctx ends; where nothing of it has
+// left by then, the next engine sends it. Stop returns when no goroutine is left and the store is not used any more; its
+// error is ctx's, where such a request was stopped. What is asked of the engine from then on, and would change something,
+// is DaemonLost.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
 	e.stopping = true
 	e.agenda.arm()
 	e.releaseHosts()
-	if e.unwatch != nil {
-		e.unwatch()
-		e.unwatch = nil
-	}
+	e.stopWatches()
 	if e.expiry != nil {
 		e.expiry.Stop()
 	}
@@ -200,6 +209,21 @@ func (e *Engine) Stop(ctx context.Context) error {
 		return nil
 	}
 	return ctx.Err()
+}
+
+// enter begins something that may write to the store, until leave is called: Stop waits for it. Once that has begun it is an
+// error. In process a session ends by Close alone, and nothing is to be waited for.
+func (e *Engine) enter(op string) (leave func(), err error) {
+	if e.lasting == nil {
+		return func() {}, nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopping {
+		return nil, &task.Error{Op: op, Code: task.DaemonLost, Err: errors.New("the process that runs the tasks is ending; try again")}
+	}
+	e.attempts.Add(1)
+	return e.attempts.Done, nil
 }
 
 // interrupt stops those attempts that which chooses, and returns how many.

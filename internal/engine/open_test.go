@@ -529,27 +529,6 @@ func TestStopHasAnEnd(t *testing.T) {
 	})
 }
 
-func TestUnattended(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var calls atomic.Int32
-		p := newDisk().boot(t, answer(200), func(o *engine.Options) { o.Unattended = func() { calls.Add(1) } })
-		ctx := t.Context()
-		end(t, p.Engine, create(t, p.Engine, get("http://h/")))
-		synctest.Wait()
-		if n := calls.Load(); n != 1 {
-			t.Errorf("called %d times after the last task", n)
-		}
-		for range p.Events(ctx, task.EventQuery{Own: true}) {
-			end(t, p.Engine, create(t, p.Engine, get("http://h/")))
-			break
-		}
-		synctest.Wait()
-		if n := calls.Load(); n != 1 {
-			t.Errorf("called although the owner listens")
-		}
-	})
-}
-
 func TestBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()

@@ -52,6 +52,9 @@ func (r *run) replaceURL(to string) error {
 	e.dequeue(r)
 	e.leaveNetwork(r)
 	e.leaveParking(r)
+	if r.phase != attempting {
+		r.leaveDiscretion()
+	}
 	r.origin = originOf(to)
 	e.mu.Unlock()
 	r.tries, r.full = 0, 0

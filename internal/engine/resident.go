@@ -83,7 +83,8 @@ func (e *Engine) loadRun(ctx context.Context, id task.ID) (_ *run, fresh bool, e
 func (r *run) restore(rec task.Record) {
 	if w := rec.Waiting; w != nil {
 		r.failure = w.Error
-		if w.Reason == task.WaitConnectivity || w.Reason == task.WaitSpace { // which may be there by now
+		switch w.Reason {
+		case task.WaitConnectivity, task.WaitSpace, task.WaitDiscretionary: // which may be there by now
 			rec.Waiting, rec.Next = nil, time.Time{}
 		}
 	}
@@ -178,7 +179,7 @@ func (r *run) leave() {
 	if r.gone || r.phase == attempting || r.phase == finished {
 		return
 	}
-	if !r.fenced && (r.listeners > 0 || r.body.from != nil || r.data != nil || r.dirty || len(r.unsaved) > 0) {
+	if !r.fenced && r.needed() {
 		return
 	}
 	e.mu.Lock()
@@ -187,6 +188,7 @@ func (r *run) leave() {
 		e.agenda.set(r, time.Time{})
 		e.leaveNetwork(r)
 		e.leaveParking(r)
+		r.leaveDiscretion()
 		delete(e.runs, r.id)
 		e.foreign[r.id] = struct{}{}
 		e.alive--
@@ -198,7 +200,7 @@ func (r *run) leave() {
 		return
 	}
 	defer e.mu.Unlock()
-	if len(e.runs) <= e.room || r.released || r.parked || e.stopping {
+	if _, discreet := e.discretion.runs[r]; len(e.runs) <= e.room || r.released || r.parked || discreet || e.stopping {
 		return
 	}
 	switch r.phase {
@@ -215,6 +217,16 @@ func (r *run) leave() {
 			return
 		}
 	}
+	e.evict(r)
+}
+
+// needed says whether the run has what is not in the store, or somebody who listens. r.mu is held.
+func (r *run) needed() bool {
+	return r.listeners > 0 || r.body.from != nil || r.data != nil || r.dirty || len(r.unsaved) > 0
+}
+
+// evict leaves a run to the store and to its places in queue and agenda. r.mu and Engine.mu are held.
+func (e *Engine) evict(r *run) {
 	if r.queue != 0 {
 		e.hosts[r.origin].queue[r.queue-1].run = nil
 		r.queue = 0

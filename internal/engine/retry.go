@@ -246,7 +246,7 @@ func (e *Engine) watchNetwork(r *run) {
 		return
 	}
 	e.offline[r] = struct{}{}
-	if e.unwatch != nil {
+	if e.unwatch != nil || e.stopping {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -275,6 +275,18 @@ func (e *Engine) leaveNetwork(r *run) {
 	if len(e.offline) == 0 && e.unwatch != nil {
 		e.unwatch()
 		e.unwatch = nil
+	}
+}
+
+// stopWatches ends the watches of the network and of power. Engine.mu is held.
+func (e *Engine) stopWatches() {
+	if e.unwatch != nil {
+		e.unwatch()
+		e.unwatch = nil
+	}
+	if d := &e.discretion; d.unwatch != nil {
+		d.unwatch()
+		d.unwatch = nil
 	}
 }
 

@@ -105,6 +105,7 @@ func (r *run) schedule() {
 		e.mu.Lock()
 		r.queuedAt = now
 		e.unpark(r)
+		r.leaveDiscretion()
 		e.enqueue(r)
 		e.mu.Unlock()
 	}
@@ -177,6 +178,9 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 	r.mu.Lock()
 	defer r.unlock()
 	r.stop = nil
+	r.e.mu.Lock()
+	r.leaveDiscretion()
+	r.e.mu.Unlock()
 	r.result = res
 	r.tickets = nil
 	r.rec.Counts = r.counts()
@@ -185,8 +189,8 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 	}
 	stopped := errors.Is(cause, errStopped) && err != nil
 	if r.e.lasting != nil {
-		// Of what was stopped in the midst nobody knows how much has left.
-		r.rec.UnderWay = stopped && !r.resendable()
+		// Of what was stopped in the midst nobody knows how much has left, unless nothing had.
+		r.rec.UnderWay = stopped && !r.resendable() && !res.Unsent
 		r.rec.ResumeData = res.ResumeData
 	}
 	switch {
@@ -204,6 +208,13 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 			r.save()
 		}
 		r.schedule()
+	case errors.Is(cause, errDiscretion):
+		if what := r.e.lacking(); what != "" {
+			r.awaitDiscretion(what)
+		} else { // again
+			r.save()
+			r.schedule()
+		}
 	case errors.Is(cause, errResource):
 		r.complete(res, r.resourceError())
 	default:
@@ -219,6 +230,7 @@ func (r *run) complete(res transfer.Result, err error) {
 	e.agenda.set(r, time.Time{})
 	e.leaveNetwork(r)
 	e.leaveParking(r)
+	r.leaveDiscretion()
 	e.mu.Unlock()
 
 	now := time.Now()
@@ -287,7 +299,7 @@ func (r *run) finish() {
 	}
 	e.keep(r, r.seq.Load(), r.result.Body)
 	ids := e.forgettable()
-	unattended := e.alive == 0 && !e.owned && e.unattended != nil && !e.stopping
+	unattended := e.alive == 0 && !e.owned
 	e.mu.Unlock()
 	r.gone = true
 	if !lost {
@@ -297,7 +309,7 @@ func (r *run) finish() {
 	r.changed.notify()
 	e.changed.notify()
 	if unattended {
-		e.attempts.Go(e.unattended)
+		e.tellUnattended()
 	}
 	e.invalidateIfDone()
 }
@@ -337,6 +349,7 @@ func (r *run) suspendLocked() error {
 	r.e.agenda.set(r, time.Time{})
 	r.e.leaveNetwork(r)
 	r.e.leaveParking(r)
+	r.leaveDiscretion()
 	r.e.mu.Unlock()
 	return r.save()
 }
@@ -396,7 +409,7 @@ func (r *run) snapshot() task.Record {
 		rec.Counts.Rate = r.progress.Load().rate()
 	}
 	if r.phase == queued {
-		rec.Waiting = r.e.hostWait(r.origin, r.queuedAt)
+		rec.Waiting = r.e.queueWait(&rec, r.origin, r.queuedAt)
 	}
 	return rec
 }

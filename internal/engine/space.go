@@ -87,8 +87,10 @@ func (r *run) hasRoom() bool {
 func (r *run) folder() string {
 	d := r.rec.Spec.Download
 	switch {
-	case d == nil || d.Path == "":
+	case d == nil:
 		return ""
+	case d.Path == "":
+		return r.e.temporary
 	case d.Folder:
 		return d.Path
 	}

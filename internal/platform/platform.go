@@ -1,8 +1,7 @@
-// Package platform tells what the machine says of itself: whether it has a network, whether that network is metered,
-// and how much room a file system has. It decides nothing.
+// Package platform tells what the machine says of itself: whether it has a network, whether that network is metered, how it
+// is supplied, and how much room a file system has. It decides nothing.
 //
-// On Linux the kernel's routing table and NetworkManager are asked. Other systems compile and answer "online,
-// unmetered".
+// On Linux the kernel and NetworkManager are asked. Other systems compile and answer "online, unmetered, plugged in".
 package platform
 
 import (

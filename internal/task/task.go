@@ -89,7 +89,8 @@ type Body struct {
 	Source *Source `json:"source,omitempty"`
 }
 
-// Source is the identity of an upload's file. A file that is no longer this one is not sent (SourceChanged).
+// Source is the identity of an upload's file. A file that is no longer this one, by inode, size and time of modification, is
+// not sent (SourceChanged). The device is kept to be looked at by a person: its number is not the same after each boot.
 type Source struct {
 	Size    int64     `json:"size"`
 	ModTime time.Time `json:"modTime"`

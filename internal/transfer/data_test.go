@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
 	. "github.com/urlsession/urlsession/urlsessiontest"
@@ -160,22 +158,24 @@ func TestBadRequests(t *testing.T) {
 // The limit holds over attempts that share it, and its waits are not the network's idleness.
 func TestLimit(t *testing.T) {
 	_, a := newData(t)
-	a.Limit = rate.NewLimiter(1<<20, 64<<10)
+	a.Limit = new(Limit)
+	a.Limit.Set(64 << 12) // a burst of 64 KiB
 	a.Spec.Policy.RequestTimeout = 150 * time.Millisecond
 	start := time.Now()
 	res, err := Run(t.Context(), a)
 	if err != nil || !bytes.Equal(res.Body, file.Bytes()) {
 		t.Fatal(err)
 	}
-	least := time.Duration(float64(file.Size-64<<10) / (1 << 20) * float64(time.Second))
+	least := time.Duration(float64(file.Size-64<<10) / (64 << 12) * float64(time.Second))
 	if took := time.Since(start); took < least {
-		t.Errorf("%d bytes at 1 MiB/s in %v, which takes %v", file.Size, took, least)
+		t.Errorf("%d bytes at 256 KiB/s in %v, which takes %v", file.Size, took, least)
 	}
 }
 
 func TestLimitEndsWithItsContext(t *testing.T) {
 	_, a := newData(t)
-	a.Limit = rate.NewLimiter(1, 4096)
+	a.Limit = new(Limit)
+	a.Limit.Set(1)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	mine := errors.New("mine")
 	a.Observer = &observer{onResponse: func(context.Context, *task.Response) error {

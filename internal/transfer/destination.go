@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
 
 	"github.com/urlsession/urlsession/internal/partial"
@@ -23,6 +22,7 @@ type destination struct {
 	name   string // the file's; empty: the response names it
 	prefix string // of the name on disk: makes a temporary file's unique
 	part   string // the part file, absolute; empty: not chosen yet
+	owned  bool   // it lies in Attempt.Temporary: see temporary.go
 }
 
 // newDestination is where a's download goes. Nothing is touched on disk, but for the folder of temporary files.
@@ -34,6 +34,10 @@ func newDestination(a *Attempt) (*destination, error) {
 	to := &destination{spec: spec, url: cmp.Or(spec.KeyURL, a.Spec.Request.URL)}
 	partName := ""
 	switch {
+	case spec.Path == "" && a.Temporary != "" && (spec.Resume == nil || filepath.Dir(spec.Resume.Part) == a.Temporary):
+		to.folder, to.owned = a.Temporary, true
+		to.prefix, to.part = temporaryPrefix(a.ID), temporaryPart(a.Temporary, a.ID)
+		return to, nil
 	case spec.Path == "":
 		to.prefix = rand.Text()[:8] + "-"
 		if spec.Resume != nil {
@@ -112,6 +116,9 @@ func existsError(path string) error {
 
 // open opens the part file and locks it.
 func (to *destination) open(attempt int) (*partial.File, error) {
+	if to.owned {
+		return to.openOwned(attempt)
+	}
 	if to.part == "" {
 		return to.openTemporary()
 	}
@@ -123,27 +130,6 @@ func (to *destination) open(attempt int) (*partial.File, error) {
 		return nil, to.openError(err)
 	}
 	return f, nil
-}
-
-// openTemporary opens the first part file of the URL among the temporary ones that no task has open. Its bytes, of a
-// task that is gone, are gone on from by the same rules as all others.
-func (to *destination) openTemporary() (*partial.File, error) {
-	name := fileName("", to.url)
-	const most = 1 << 16
-	for n := 0; ; n++ {
-		nth := ""
-		if n > 0 {
-			nth = strconv.Itoa(n)
-		}
-		to.part = filepath.Join(to.folder, partial.Name(name, partial.Key(to.url, nth)))
-		f, err := partial.Open(to.part)
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, partial.ErrLocked) || n == most {
-			return nil, to.openError(err)
-		}
-	}
 }
 
 // openResumed opens the part file that resume data names, and finds out whether it still is what they say.
@@ -203,26 +189,6 @@ func (to *destination) openError(err error) error {
 			Err: errors.New("the destination's folder is a file; choose another")}
 	}
 	return fileError("open part file", to.part, err, task.CannotCreateFile)
-}
-
-// temporaryFolder is the folder of this user's temporary downloads: no other can look into it or plant files there.
-func temporaryFolder() (string, error) {
-	uid := os.Geteuid()
-	path := filepath.Join(os.TempDir(), "urlsession-"+strconv.Itoa(uid))
-	err := os.Mkdir(path, 0o700)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", fileError("create folder of temporary files", path, err, task.CannotCreateFile)
-	}
-	if info, err := os.Lstat(path); err == nil && info.IsDir() && info.Mode().Perm()&0o077 == 0 &&
-		int(info.Sys().(*syscall.Stat_t).Uid) == uid {
-		return path, nil
-	}
-	// Somebody else was first.
-	path, err = os.MkdirTemp("", "urlsession-")
-	if err != nil {
-		return "", fileError("create folder of temporary files", os.TempDir(), err, task.CannotCreateFile)
-	}
-	return path, nil
 }
 
 // fileError makes the attempt's error of one that the file at path had. Where the cause does not tell the code, it is

@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"strings"
 
-	"golang.org/x/time/rate"
-
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
 )
@@ -142,39 +140,24 @@ func contentLength(resp *http.Response) int64 {
 
 // read reads from a response's body, at the pace that the limit allows. Its error is io.EOF or of the wire.
 func (r *run) read(ctx context.Context, body io.Reader, p []byte) (int, error) {
-	if r.Limit != nil {
-		p = p[:min(len(p), pace(r.Limit))]
-	}
-	n, err := body.Read(p)
+	n, err := body.Read(p[:r.Limit.piece(len(p))])
 	if n > 0 {
 		r.idle.touch()
-		if r.Limit != nil {
-			if limited := r.throttle(ctx, n); limited != nil && err == nil {
-				err = limited
-			}
+		if limited := r.throttle(ctx, n); limited != nil && err == nil {
+			err = limited
 		}
 	}
 	return n, err
 }
 
-// pace is how many bytes to move at once under the limit: a tenth of a second's, so that they move evenly.
-func pace(limit *rate.Limiter) int {
-	return max(4<<10, int(min(bufferSize, float64(limit.Limit())/10)))
-}
-
 // throttle waits until the limit lets n bytes pass.
 func (r *run) throttle(ctx context.Context, n int) error {
+	if r.Limit.now() == nil {
+		return nil
+	}
 	r.idle.hold()
 	defer r.idle.release()
-	for burst := max(1, r.Limit.Burst()); n > 0; n -= burst {
-		if err := r.Limit.WaitN(ctx, min(n, burst)); err != nil {
-			if _, ok := ctx.Deadline(); ok {
-				<-ctx.Done() // it fails as soon as it sees that the deadline will be missed
-			}
-			return err
-		}
-	}
-	return nil
+	return r.Limit.wait(ctx, n)
 }
 
 // wireError makes the attempt's error of one that a request or its body had.

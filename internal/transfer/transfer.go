@@ -10,8 +10,6 @@ import (
 	"io"
 	"net/http"
 
-	"golang.org/x/time/rate"
-
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -32,8 +30,9 @@ type Attempt struct {
 	// RoundTripper is the chain without redirects and decoding.
 	RoundTripper http.RoundTripper
 	// Limit bounds the bytes received and sent, with the other attempts that have the same; nil: nothing does.
-	Limit *rate.Limiter
-	// Temporary is the folder of a download without a destination; empty: the system's.
+	Limit *Limit
+	// Temporary is the folder of a download without a destination, clean and absolute, of which only this user may read:
+	// see TemporaryTask. Empty: the system's.
 	Temporary string
 	Observer  Observer
 }
@@ -70,6 +69,8 @@ type Result struct {
 	Path, Digest string // a download's file, and the digest that it was found to have; empty: none was given
 	Body         []byte // data and upload, unless Spec.Stream
 	Transactions []task.Transaction
+	// Unsent says that no byte of a request has left: whatever ended the attempt, nothing of it can have been applied.
+	Unsent bool
 	// ResumeData is of a download that failed or was cancelled and holds bytes that can be gone on from.
 	ResumeData *task.ResumeData
 }
@@ -90,5 +91,6 @@ func Run(ctx context.Context, a *Attempt) (Result, error) {
 		err = r.data(ctx)
 	}
 	r.result.Transactions = r.metrics.Transactions()
+	r.result.Unsent = len(r.result.Transactions) <= 1 && r.metrics.Unsent() // one that a redirect followed had left
 	return r.result, err
 }

@@ -83,7 +83,7 @@ func (b *requestBody) open() (io.ReadCloser, error) {
 	b.newest.Store(s)
 	b.run.idle.wait(toConnect)
 	switch {
-	case b.file != nil && b.run.Limit == nil:
+	case b.file != nil && b.run.Limit.now() == nil:
 		return transport.NewFileBody(b.file, 0, b.size, false, s.moved), nil
 	case b.file != nil:
 		s.ReadCloser = io.NopCloser(io.NewSectionReader(b.file, 0, b.size))
@@ -105,9 +105,7 @@ type sending struct {
 }
 
 func (s *sending) Read(p []byte) (int, error) {
-	if limit := s.run.Limit; limit != nil {
-		p = p[:min(len(p), pace(limit))]
-	}
+	p = p[:s.run.Limit.piece(len(p))]
 	if s.newest.Load() != s {
 		return 0, os.ErrClosed // a transport that has not noticed that its request was given up
 	}
@@ -135,9 +133,7 @@ func (s *sending) moved(n int) {
 		r.idle.waitToSend(toSend)
 	}
 	r.Observer.Sent(total, s.size)
-	if r.Limit != nil {
-		r.throttle(s.ctx, n) // its error is the request's end, which the transport sees too
-	}
+	_ = r.throttle(s.ctx, n) // its error is the request's end, which the transport sees too
 }
 
 // exchange sends a request with its body, if any, and returns the final response's head. An early response, before all
@@ -249,12 +245,14 @@ func uploadable(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// compare finds what of a file is not as its source was.
+// compare finds what of a file is not as its source was: inode, size and time of modification. Its device is not looked at.
+// The kernel numbers devices anew at each boot and mount (NVMe, btrfs, NFS, overlays), and an upload that goes on after
+// a reboot must not be told that its file has changed; a file on another device that agrees in the three is a copy.
 func compare(path string, info fs.FileInfo, source *task.Source) error {
 	var what string
 	stat, _ := info.Sys().(*syscall.Stat_t)
 	switch {
-	case stat != nil && (uint64(stat.Dev) != source.Device || stat.Ino != source.Inode):
+	case stat != nil && stat.Ino != source.Inode:
 		what = "another file has its name now"
 	case info.Size() != source.Size:
 		what = fmt.Sprintf("it has %d bytes now, and had %d", info.Size(), source.Size)

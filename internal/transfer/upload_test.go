@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/urlsession/urlsession/internal/task"
 	. "github.com/urlsession/urlsession/urlsessiontest"
 )
@@ -69,7 +67,7 @@ func TestUpload(t *testing.T) {
 		}{
 			"file":           {false, func(t *testing.T, a *Attempt) { fromFile(t, a, body) }, true},
 			"file tls":       {true, func(t *testing.T, a *Attempt) { fromFile(t, a, body) }, true},
-			"file limited":   {false, func(t *testing.T, a *Attempt) { fromFile(t, a, body); a.Limit = rate.NewLimiter(1<<30, 1<<20) }, true},
+			"file limited":   {false, func(t *testing.T, a *Attempt) { fromFile(t, a, body); a.Limit = new(Limit); a.Limit.Set(1 << 30) }, true},
 			"stream":         {false, func(_ *testing.T, a *Attempt) { fromStream(a, body, size) }, true},
 			"stream unknown": {false, func(_ *testing.T, a *Attempt) { fromStream(a, body, -1) }, false},
 		} {

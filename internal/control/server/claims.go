@@ -29,7 +29,7 @@ const claimGrace = 250 * time.Millisecond
 var errOwned = errors.New("another process listens to the session as its owner; listen to its tasks, or without owning it")
 
 // take claims a session, until release is called. Who has claimed it before, and comes back by another connection, takes
-// the place of its old stream. Another's claim is SessionInUse.
+// the place of its old stream, once that has ended, however long it takes. Another's claim is SessionInUse.
 func (c *claims) take(ctx context.Context, session, of string, leave func()) (release func(), err error) {
 	grace := time.NewTimer(claimGrace)
 	defer grace.Stop()
@@ -48,12 +48,14 @@ func (c *claims) take(ctx context.Context, session, of string, leave func()) (re
 			}, nil
 		}
 		c.mu.Unlock()
+		late := grace.C
 		if of != "" && before.of == of {
 			before.leave()
+			late = nil // an owner is not lost to itself
 		}
 		select {
 		case <-before.done:
-		case <-grace.C:
+		case <-late:
 			return nil, &task.Error{Op: "listen to session as its owner", Code: task.SessionInUse, Err: errOwned}
 		case <-ctx.Done():
 			return nil, ctx.Err()

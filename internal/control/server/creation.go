@@ -102,6 +102,12 @@ func (s *server) create(w http.ResponseWriter, r *http.Request) {
 func (s *server) createBatch(w http.ResponseWriter, r *http.Request) {
 	const op = "create tasks"
 	session := r.PathValue("session")
+	select {
+	case s.batches <- struct{}{}:
+		defer func() { <-s.batches }()
+	case <-r.Context().Done():
+		return // nobody waits for an answer
+	}
 	var batch control.Batch
 	unhurried := hurry(w)
 	err := decode(op, r.Body, control.MaxBytes, &batch)
@@ -144,6 +150,9 @@ func (s *server) createBatch(w http.ResponseWriter, r *http.Request) {
 	}
 	writeJSON(w, control.CreatedBatch{Tasks: ids})
 }
+
+// batchesAtMost is how many batches are in memory at once; others wait in their sockets. Two keep the store busy.
+const batchesAtMost = 2
 
 // readTask reads a spec, and what follows it where it has a body. body is nil where it has none.
 func (s *server) readTask(op string, r *http.Request) (spec task.Spec, body *received, err error) {

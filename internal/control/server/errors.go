@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +45,10 @@ func refuse(err error) error {
 	}
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r
+	}
+	if errors.Is(err, context.Canceled) {
+		// The request's context: its client has gone, or sees this since the daemon stops.
+		err = &task.Error{Op: "ask the daemon", Code: task.DaemonLost, Err: errors.New("the daemon is stopping")}
 	}
 	f := task.FailureOf(err)
 	status, ok := statuses[f.Code]

@@ -137,7 +137,7 @@ func TestDocument(t *testing.T) {
 	for _, methods := range doc.Paths {
 		operations += len(methods)
 	}
-	if !strings.HasPrefix(doc.OpenAPI, "3.1") || operations != 22 {
+	if !strings.HasPrefix(doc.OpenAPI, "3.1") || operations != 23 {
 		t.Errorf("OpenAPI %s with %d operations", doc.OpenAPI, operations)
 	}
 	for _, path := range []string{"/v1/sessions/{session}/tasks", "/v1/sessions/{session}/events", "/v1/sessions/{session}/batches"} {

@@ -36,6 +36,17 @@ type session struct {
 	mu            sync.Mutex
 	configuration []byte
 	beforeCreate  func() // called in Create, with the body read
+	beforeBatch   func() // called in CreateBatch
+}
+
+func (s *session) CreateBatch(ctx context.Context, specs []task.Spec) ([]task.ID, error) {
+	s.mu.Lock()
+	f := s.beforeBatch
+	s.mu.Unlock()
+	if f != nil {
+		f()
+	}
+	return s.Engine.CreateBatch(ctx, specs)
 }
 
 // Create holds the body before the task is there, as a spool does.

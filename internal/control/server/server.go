@@ -41,6 +41,8 @@ type Options struct {
 	MaxListeners int           // event streams at a time; 4,096
 	Heartbeat    time.Duration // after which a silent event stream says that it lives; control.HeartbeatEvery, and not more
 	Tick         time.Duration // between two writes to a listener of a whole session; 10 ms
+	// Stop has the daemon stop, and returns at once; nil: it does not for a client.
+	Stop func()
 }
 
 // New is the handler. Its goroutines end with the requests that started them.
@@ -60,6 +62,7 @@ func New(sessions Sessions, o Options) http.Handler {
 	s := &server{
 		sessions: sessions, options: o, listeners: make(chan struct{}, o.MaxListeners),
 		claims: claims{held: make(map[string]*claim)}, keys: newKeys(), hubs: make(map[string]*hub),
+		batches: make(chan struct{}, batchesAtMost),
 	}
 	mux := http.NewServeMux()
 	api := newAPI(mux)
@@ -79,6 +82,7 @@ type server struct {
 	listeners chan struct{} // holds a token a stream
 	claims    claims
 	keys      *keys
+	batches   chan struct{} // holds a token a batch that is in memory
 
 	mu   sync.Mutex
 	hubs map[string]*hub // by session, while somebody listens

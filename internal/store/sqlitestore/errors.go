@@ -26,6 +26,8 @@ var (
 	ErrNoSession = errors.New("no such session")
 	// ErrSessionExists: a session of this identifier exists.
 	ErrSessionExists = errors.New("the session exists")
+	// ErrSessionNotOver: a session has not ended, or has events that nobody has acknowledged.
+	ErrSessionNotOver = errors.New("a session can be opened anew once it is invalidated and its events are acknowledged")
 )
 
 // fail says what was being done to the database when err happened, and sorts the errors of SQLite into those of package

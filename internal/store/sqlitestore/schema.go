@@ -72,7 +72,8 @@ CREATE INDEX events_of_task ON events (session, task, seq);
 `
 
 // inspect reads the version of the database at path, 0 where there is none or it is empty, and what checks its key. It
-// refuses what a program that knows the given version must not open. It opens the file for reading only.
+// refuses what a program that knows the given version must not open. It opens the file for reading only, but where a process
+// was killed while it made the database, before WAL mode: what its journal says is undone first.
 func inspect(ctx context.Context, path string, known int) (version int, check []byte, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
@@ -81,7 +82,11 @@ func inspect(ctx context.Context, path string, known int) (version int, check []
 	if err != nil {
 		return 0, nil, err
 	}
-	db, err := openConnections(dsn(path, "ro", "busy_timeout(5000)"), 1)
+	mode := "ro"
+	if journal, err := os.Stat(path + "-journal"); err == nil && journal.Size() > 0 {
+		mode = "rw"
+	}
+	db, err := openConnections(dsn(path, mode, "busy_timeout(5000)"), 1)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -141,14 +141,27 @@ func (db *DB) loadSessions(ctx context.Context) error {
 // is ErrNoSession.
 func (db *DB) Session(identifier string) *Store { return &Store{db: db, identifier: identifier} }
 
+func (s *session) info() Info {
+	c := s.counters()
+	return Info{s.identifier, c.state, s.created, c.lastTask, c.lastEvent, c.acknowledged}
+}
+
+// Info is what is known of one session; ErrNoSession.
+func (db *DB) Info(_ context.Context, identifier string) (Info, error) {
+	s, err := db.lookup(identifier)
+	if err != nil {
+		return Info{}, err
+	}
+	return s.info(), nil
+}
+
 // Sessions are all sessions, ordered by their identifiers.
 func (db *DB) Sessions(context.Context) ([]Info, error) {
 	db.mu.RLock()
 	defer db.mu.RUnlock()
 	infos := make([]Info, 0, len(db.sessions))
 	for _, s := range db.sessions {
-		c := s.counters()
-		infos = append(infos, Info{s.identifier, c.state, s.created, c.lastTask, c.lastEvent, c.acknowledged})
+		infos = append(infos, s.info())
 	}
 	slices.SortFunc(infos, func(a, b Info) int { return strings.Compare(a.Identifier, b.Identifier) })
 	return infos, nil
@@ -212,16 +225,43 @@ func (db *DB) PutConfiguration(ctx context.Context, identifier string, configura
 	})
 }
 
-// SetState moves a session to a state. To SessionOpen, it is how an invalidated identifier is opened anew: its numbers go on.
+// ReopenSession makes a session that is invalidated, and whose events are all acknowledged, open again, in one commit: the
+// numbers of tasks and events go on, and so do cursor, history and configuration. Any other is ErrSessionNotOver, and nothing
+// has changed.
+func (db *DB) ReopenSession(ctx context.Context, identifier string) error {
+	s, err := db.lookup(identifier)
+	if err != nil {
+		return err
+	}
+	return db.write.do(ctx, 1, func(t *tx) error {
+		switch c := s.next; { // also what others in this transaction have changed
+		case c.deleted:
+			return noSession(identifier)
+		case c.state != SessionInvalidated:
+			return fmt.Errorf("open session %q anew: it is %s: %w", identifier, c.state, ErrSessionNotOver)
+		case c.acknowledged < c.lastEvent:
+			return fmt.Errorf("open session %q anew: events %d to %d are not acknowledged: %w",
+				identifier, c.acknowledged+1, c.lastEvent, ErrSessionNotOver)
+		}
+		c, err := t.session(s)
+		if err != nil {
+			return err
+		}
+		c.state = SessionOpen
+		return nil
+	})
+}
+
+// SetState moves a session to a state.
 func (db *DB) SetState(ctx context.Context, identifier string, state State) error {
 	return db.change(ctx, identifier, func(_ *tx, _ *session, c *counters) { c.state = state })
 }
 
 // DeleteSession removes a session with all its tasks and events. It is gone in one commit; its rows are then removed a
-// thousand at a time, so that nobody waits long. What an end of ctx or a kill leaves of them, Prune removes.
+// thousand at a time, so that nobody waits long. What an end of ctx or a kill leaves of them, Sweep removes.
 //
 // A session that is then created with the same identifier begins with task 1 and event 1: for one whose numbers go on,
-// see SetState.
+// see ReopenSession.
 func (db *DB) DeleteSession(ctx context.Context, identifier string) error {
 	var id int64
 	err := db.change(ctx, identifier, func(t *tx, s *session, c *counters) {

@@ -156,7 +156,7 @@ func TestDeleteSession(t *testing.T) {
 		t.Errorf("the other session has %d tasks", n)
 	}
 
-	// Killed once it is gone: what is left is removed by Prune after the restart.
+	// Killed once it is gone: what is left is removed by Sweep after the restart.
 	s, err := db.lookup("b")
 	must(t, err)
 	must(t, db.change(t.Context(), "b", func(t *tx, s *session, c *counters) {
@@ -172,73 +172,99 @@ func TestDeleteSession(t *testing.T) {
 	if again, err := db.lookup("b"); err != nil || again.id <= s.id {
 		t.Errorf("the new session has the number of a deleted one: sealed values could be moved to it (%v)", err)
 	}
-	if _, err := db.Prune(t.Context(), time.Now()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, db.Sweep(t.Context()))
 	if s, n, e := count(t, db); s != 1 || n != 0 || e != 0 {
 		t.Errorf("%d sessions, %d tasks, %d events are left", s, n, e)
 	}
 }
 
-func TestPrune(t *testing.T) {
+func TestSweep(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
 	db := openDB(t, path)
-	must(t, db.CreateSession(t.Context(), "s", nil))
+	for _, id := range []string{"gone", "s"} {
+		must(t, db.CreateSession(t.Context(), id, nil))
+	}
 	s := db.Session("s")
-	must(t, s.Append(t.Context(), task.BackgroundTransfer{})) // event 1
-	const tasks = 600
-	recs := newRecords(tasks)
+	recs := newRecords(10)
 	must(t, s.Create(t.Context(), recs...))
-	now := time.Now()
-	for i, rec := range recs {
-		switch {
-		case i == 0: // runs on
-			_, err := s.Save(t.Context(), rec, task.WillRetry{}) // event 2
-			must(t, err)
-			continue
-		case i%100 == 1: // ended too late
-			rec.Ended = now.Add(time.Hour)
-		default:
-			rec.Ended = now.Add(-time.Hour)
-		}
-		rec.State = task.Completed
-		_, err := s.Save(t.Context(), rec, task.SessionCompleted{Success: true}) // event i+2
-		must(t, err)
-	}
-	must(t, s.Append(t.Context(), task.BackgroundTransfer{})) // event 602
-	check := func(before time.Time, removed, tasks, events int) {
-		t.Helper()
-		n, err := db.Prune(t.Context(), before)
-		must(t, err)
-		if _, left, log := count(t, db); int(n) != removed || left != tasks || log != events {
-			t.Errorf("%d removed, %d tasks and %d events left; want %d, %d, %d", n, left, log, removed, tasks, events)
-		}
-	}
-	check(now, 0, tasks, tasks+2) // nothing is acknowledged
-	must(t, s.Acknowledge(t.Context(), 301))
-	check(now.Add(-2*time.Hour), 0, tasks, tasks+2) // nothing is as old
-	check(now, 296, tasks-296, tasks+1-296)         // 299 have ended by event 301, 3 of them too late; and event 1
-	check(now.Add(time.Minute), 0, tasks-296, tasks+1-296)
-	must(t, s.Acknowledge(t.Context(), 602))
-	check(now.Add(2*time.Hour), 303, 1, 1)
-	if rec, err := s.Load(t.Context(), 1); err != nil || rec.State != task.Running {
-		t.Errorf("the task that runs: %v, %v", rec.State, err)
+	must(t, end(t.Context(), s, recs[0]))
+	must(t, s.Acknowledge(t.Context(), 100))
+	must(t, db.Session("gone").Create(t.Context(), newRecords(3000)...))
+	_, tasks, events := count(t, db)
+	must(t, db.Sweep(t.Context()))
+	if _, n, log := count(t, db); n != tasks || log != events {
+		t.Errorf("of sessions that exist %d of %d tasks and %d of %d events are left", n, tasks, log, events)
 	}
 
 	// The file gives its space back.
-	must(t, s.Create(t.Context(), newRecords(3000)...))
 	must(t, db.Close())
 	large, err := os.Stat(path)
 	must(t, err)
 	db = openDB(t, path)
-	must(t, db.DeleteSession(t.Context(), "s"))
-	_, err = db.Prune(t.Context(), now)
-	must(t, err)
+	must(t, db.DeleteSession(t.Context(), "gone"))
+	must(t, db.Sweep(t.Context()))
+	if _, n, _ := count(t, db); n != 10 {
+		t.Errorf("%d tasks are left", n)
+	}
 	must(t, db.Close())
 	small, err := os.Stat(path)
 	must(t, err)
-	if small.Size() > large.Size()/10 {
+	if small.Size() > large.Size()/5 {
 		t.Errorf("the file of %d bytes has %d when it is empty", large.Size(), small.Size())
+	}
+}
+
+func TestReopenSession(t *testing.T) {
+	ctx, path := t.Context(), filepath.Join(t.TempDir(), "db")
+	db := openDB(t, path)
+	must(t, db.CreateSession(ctx, "s", []byte("configuration")))
+	s := db.Session("s")
+	recs := newRecords(2)
+	must(t, s.Create(ctx, recs...))
+	refused := func(want error) {
+		t.Helper()
+		before, _ := db.Info(ctx, "s")
+		if err := db.ReopenSession(ctx, "s"); !errors.Is(err, want) {
+			t.Errorf("got %v", err)
+		}
+		if after, _ := db.Info(ctx, "s"); before != after {
+			t.Errorf("it was %+v and is %+v", before, after)
+		}
+	}
+	refused(ErrSessionNotOver)
+	must(t, db.SetState(ctx, "s", SessionFinishing))
+	refused(ErrSessionNotOver)
+	for _, rec := range recs {
+		must(t, end(ctx, s, rec))
+	}
+	must(t, s.Append(ctx, task.Invalidated{}))
+	refused(ErrSessionNotOver) // nobody has acknowledged that
+	info, err := db.Info(ctx, "s")
+	must(t, err)
+	must(t, s.Acknowledge(ctx, info.LastEvent))
+
+	must(t, db.ReopenSession(ctx, "s"))
+	must(t, db.Close())
+	db = openDB(t, path)
+	s = db.Session("s")
+	now, err := db.Info(ctx, "s")
+	must(t, err)
+	if now.State != SessionOpen || now.LastTask != 2 || now.LastEvent != info.LastEvent || now.Acknowledged != info.LastEvent {
+		t.Errorf("opened anew: %+v", now)
+	}
+	rec := newRecord(3)
+	must(t, s.Create(ctx, rec))
+	if rec.ID != 3 {
+		t.Errorf("its next task is %d", rec.ID)
+	}
+	if c, err := db.Configuration(ctx, "s"); string(c) != "configuration" || err != nil {
+		t.Errorf("its configuration is %q, %v", c, err)
+	}
+	if err := db.ReopenSession(ctx, "none"); !errors.Is(err, ErrNoSession) {
+		t.Errorf("none: %v", err)
+	}
+	if _, err := db.Info(ctx, "none"); !errors.Is(err, ErrNoSession) {
+		t.Errorf("none: %v", err)
 	}
 }
 

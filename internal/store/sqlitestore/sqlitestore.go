@@ -117,19 +117,17 @@ func open(ctx context.Context, path string, steps []migration) (_ *DB, err error
 }
 
 // createFile makes an empty file that only its owner can read, unless there is one: SQLite gives the files beside it
-// the same mode.
+// the same mode. The folder is synced also where there is: a process that was killed may have made key and database, and
+// not come to it, and a power loss could take the names, and all the commits with them.
 func createFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
+	if err == nil {
+		err = f.Close()
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return durable.SyncDir(filepath.Dir(path)) // or a power loss could take the name, and all the commits with it
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // Close waits for the writes that were asked for before it, then closes the database. What is asked for after is

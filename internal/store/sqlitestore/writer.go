@@ -49,7 +49,7 @@ type writer struct {
 func openWriter(ctx context.Context, path string) (*writer, error) {
 	db, err := openConnections(dsn(path, "rw",
 		"busy_timeout(10000)",
-		"auto_vacuum(incremental)", // before the first table: Prune gives free pages back to the file system
+		"auto_vacuum(incremental)", // before the first table: Sweep gives free pages back to the file system
 		"synchronous(full)",        // in WAL mode: an fsync of the -wal file in each commit
 		"wal_autocheckpoint(4000)", // pages of 4 KiB
 		"journal_size_limit(67108864)",

@@ -1,0 +1,185 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/urlsession/urlsession/internal/engine"
+	"github.com/urlsession/urlsession/internal/task"
+	"github.com/urlsession/urlsession/urlsessiontest"
+)
+
+var (
+	_ engine.Bodies = (*bodies)(nil)
+	_ engine.Spool  = (*spool)(nil)
+)
+
+func files(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestBodies(t *testing.T) {
+	dir := filepath.Join(sessionFolder(t.TempDir(), "s"), "bodies")
+	b := &bodies{place{dir: dir}}
+	if ids, err := b.List(); err != nil || len(ids) != 0 || exists(dir) {
+		t.Errorf("before the first: %v, %v", ids, err)
+	}
+	must(t, b.Remove(7))
+	if _, err := b.Open(7); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	must(t, b.Put(7, []byte("old")))
+	must(t, b.Put(7, []byte("new")))
+	must(t, b.Put(18446744073709551615, nil))
+	must(t, os.WriteFile(filepath.Join(dir, ".X.tmp"), nil, 0o600)) // as a kill leaves it
+	r, err := b.Open(7)
+	must(t, err)
+	got, err := io.ReadAll(r)
+	must(t, errors.Join(err, r.Close()))
+	if string(got) != "new" {
+		t.Errorf("the body is %q", got)
+	}
+	ids, err := b.List()
+	must(t, err)
+	slices.Sort(ids)
+	if !slices.Equal(ids, []task.ID{7, 18446744073709551615}) || len(files(t, dir)) != 2 {
+		t.Errorf("the list is %v, and the folder has %v", ids, files(t, dir))
+	}
+	must(t, b.Remove(7))
+	if ids, _ := b.List(); len(ids) != 1 {
+		t.Errorf("after one was removed: %v", ids)
+	}
+}
+
+func TestSpool(t *testing.T) {
+	dir := filepath.Join(sessionFolder(t.TempDir(), "s"), "spool")
+	s := &spool{place{dir: dir}}
+	content := urlsessiontest.Body{Seed: 1, Size: spoolBuffer*2 + 1}
+	kept, err := s.Keep(t.Context(), content.Reader())
+	must(t, err)
+	must(t, content.CheckFile(kept.Path))
+	info, err := os.Stat(kept.Path)
+	must(t, err)
+	if kept.Size != content.Size || info.Mode() != 0o600 {
+		t.Errorf("it is of %d bytes and mode %v", kept.Size, info.Mode())
+	}
+	for p := dir; p != filepath.Dir(filepath.Dir(filepath.Dir(dir))); p = filepath.Dir(p) {
+		if info, err := os.Stat(p); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v", p, info.Mode())
+		}
+	}
+	broken := errors.New("the app has gone")
+	if _, err := s.Keep(t.Context(), io.MultiReader(bytes.NewReader(make([]byte, 1<<20)), iotest.ErrReader(broken))); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Keep(ctx, strings.NewReader("late")); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if list, err := s.List(); err != nil || !slices.Equal(list, []string{kept.Path}) {
+		t.Errorf("the list is %v: %v", list, err)
+	}
+	must(t, s.Remove(kept.Path))
+	must(t, s.Remove(kept.Path))
+	if left := files(t, dir); len(left) != 0 {
+		t.Errorf("left are %v", left)
+	}
+}
+
+func TestSpoolOnAFullDisk(t *testing.T) {
+	state := smallDisk(t, "1m")
+	s := &spool{place{dir: filepath.Join(sessionFolder(state, "s"), "spool")}}
+	_, err := s.Keep(t.Context(), urlsessiontest.Body{Size: 2 << 20}.Reader())
+	code(t, err, task.CannotWriteFile)
+	says(t, err, state, "make room")
+	if left := files(t, s.dir); len(left) != 0 {
+		t.Errorf("left are %v", left)
+	}
+}
+
+// TestTemporaryDownload has no destination: its file is in the state folder.
+func TestTemporaryDownload(t *testing.T) {
+	srv := origin(t)
+	file := urlsessiontest.Body{Seed: 3, Size: 100_000}
+	srv.Publish("/f", urlsessiontest.Resource{Content: file, ETag: `"v1"`})
+	state := t.TempDir()
+	start(t, state)
+	c := dial(t, state, "s")
+	rec := succeed(t, c, create(t, c, download(srv.URL+"/f", "")))
+	if dir := filepath.Join(sessionFolder(state, "s"), "temporary"); filepath.Dir(rec.Path) != dir {
+		t.Errorf("the file is %s, not in %s", rec.Path, dir)
+	}
+	must(t, file.CheckFile(rec.Path))
+}
+
+// TestFullDisk fills the disk of a daemon: what it cannot keep it does not take, what runs pauses, and all goes on when
+// there is room.
+func TestFullDisk(t *testing.T) {
+	srv := origin(t)
+	file := urlsessiontest.Body{Seed: 5, Size: 4 << 20}
+	srv.Publish("/f", urlsessiontest.Resource{Content: file, ETag: `"v1"`})
+	gate := urlsessiontest.NewGate()
+	srv.Script("/f", urlsessiontest.HoldAt(urlsessiontest.AtBody(1<<20), gate))
+	disk := smallDisk(t, "24m")
+	state := filepath.Join(disk, "state")
+	d := start(t, state)
+	c := dial(t, state, "s")
+	id := create(t, c, download(srv.URL+"/f", filepath.Join(disk, "f")))
+	must(t, srv.WaitSent(within(t), "/f", 1<<20))
+	empty := fill(t, disk)
+
+	body := strings.NewReader(strings.Repeat("x", 1<<20))
+	up := task.Spec{Kind: task.Upload, Request: task.Request{Method: "PUT", URL: srv.URL + "/u", Body: &task.Body{Size: body.Size()}}, Policy: policy}
+	_, err := c.Create(within(t), up, body)
+	code(t, err, task.CannotWriteFile)
+	if left := files(t, filepath.Join(sessionFolder(state, "s"), "spool")); len(left) != 0 {
+		t.Errorf("a body that did not fit leaves %v", left)
+	}
+	spec := data(srv.URL + "/f")
+	spec.Suspended, spec.Description = true, strings.Repeat("d", 10_000)
+	var made []task.ID
+	for err = nil; err == nil; { // until the room that the database has already is used up
+		var one task.ID
+		if one, err = c.Create(within(t), spec, nil); err == nil {
+			made = append(made, one)
+		}
+		if len(made) > 10_000 {
+			t.Fatal("the disk is full, and tasks are created all the same")
+		}
+	}
+	code(t, err, task.CannotWriteFile)
+	gate.Open()
+	until(t, "the download's pause", func() bool {
+		rec, err := c.Task(within(t), id)
+		return err == nil && rec.Waiting != nil && rec.Waiting.Reason == task.WaitSpace
+	})
+	empty()
+	succeed(t, c, id)
+	must(t, file.CheckFile(filepath.Join(disk, "f")))
+	create(t, c, spec)
+	d.stop()
+	start(t, state)
+	for _, one := range made {
+		if _, err := c.Task(within(t), one); err != nil {
+			t.Errorf("a task whose creation returned is lost: %v", err)
+		}
+	}
+}

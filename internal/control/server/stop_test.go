@@ -1,0 +1,59 @@
+package server_test
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+func TestStop(t *testing.T) {
+	d := newDaemon(t, newNetwork().run)
+	asked := 0
+	d.options.Stop = func() { asked++ }
+	d.start()
+	if err := d.client().Stop(t.Context()); err != nil || asked != 1 {
+		t.Errorf("%v, and it was asked %d times", err, asked)
+	}
+	if status, _ := d.raw("POST", "/v1/stop", "", ""); status != 202 {
+		t.Errorf("the status is %d, want 202", status)
+	}
+	_, c := serve(t, newNetwork().run)
+	if err := c.Stop(t.Context()); !errors.Is(err, task.Unknown) {
+		t.Errorf("a daemon that does not stop for clients: %v", err)
+	}
+}
+
+// TestBatchesAtOnce has many clients send batches: no more than two are in memory.
+func TestBatchesAtOnce(t *testing.T) {
+	d, c := serve(t, newNetwork().run)
+	var now, peak atomic.Int32
+	both := make(chan struct{})
+	open := sync.OnceFunc(func() { close(both) })
+	d.session().beforeBatch = func() {
+		n := now.Add(1)
+		defer now.Add(-1)
+		if peak.Store(max(peak.Load(), n)); n == 2 {
+			open()
+		}
+		<-both // the first two are there together, and the others come when they may
+	}
+	done := make(chan error)
+	const batches = 6
+	for range batches {
+		go func() {
+			_, err := c.CreateBatch(t.Context(), []task.Spec{get("hang"), get("hang")})
+			done <- err
+		}()
+	}
+	for range batches {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if peak.Load() != 2 {
+		t.Errorf("%d batches were in memory at once, want 2", peak.Load())
+	}
+}
