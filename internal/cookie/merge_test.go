@@ -95,7 +95,7 @@ func TestMergeKeepsTheLimits(t *testing.T) {
 	path := jarPath(t)
 	synctest.Test(t, func(t *testing.T) {
 		a, b := open(t, path), open(t, path)
-		for i := range 90 {
+		for i := range 100 {
 			mustReceive(t, a, site, fmt.Sprintf("a%d=1%s", i, forDays))
 			mustReceive(t, b, site, fmt.Sprintf("b%d=1%s", i, forDays))
 		}
