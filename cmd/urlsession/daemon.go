@@ -91,6 +91,7 @@ func runDaemon(cmd *cobra.Command) error {
 
 func startDaemon(cmd *cobra.Command) error {
 	keepInherited()
+	os.Unsetenv(passwordVariable) // of the command that needs a daemon: neither it nor what it launches is to have it
 	return onUnit(cmd, func(ctx context.Context, state string, command []string) error {
 		how, err := daemon.Start(ctx, state, command)
 		if err != nil {
