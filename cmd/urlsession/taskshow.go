@@ -101,9 +101,6 @@ func explain(s urlsession.Status) string {
 	switch {
 	case s.Waiting != nil:
 		text := waitText(s.Waiting)
-		if d := s.Waiting.Detail; d != "" {
-			text += " (" + d + ")"
-		}
 		text += ", since " + formatMoment(s.Waiting.Since)
 		if !s.Waiting.Until.IsZero() {
 			text += ", until " + s.Waiting.Until.Local().Format(time.TimeOnly)
