@@ -1,10 +1,12 @@
 // Package daemon is the background service of urlsession: it runs the tasks of background sessions, also when the apps
-// that made them are gone. Run is all of it; a program may embed it, and the command urlsession does.
+// that made them are gone. Run is the service; a program may embed it, and the command urlsession does. Start has a program
+// run it in the background; Install makes it a unit of the user's systemd.
 //
 // # The state folder
 //
 //	daemon.lock                 locked (flock) by the daemon that runs: one a folder
-//	daemon.sock                 where clients connect; elsewhere where this path is too long (control.Socket)
+//	daemon.sock                 where clients connect; in $XDG_RUNTIME_DIR/urlsession where this path is too long for a socket
+//	daemon.log                  its output, where Start has given it a process session of its own
 //	urlsession.db               tasks, events, sessions; beside it its key, -wal and -shm
 //	sessions/NAME/bodies/       bodies of responses of data and upload tasks, by the task's number
 //	sessions/NAME/spool/        bodies of requests that came as bytes, until their tasks end

@@ -23,7 +23,8 @@ const (
 	startFor = 25 * time.Second // all of it: apps wait for 30 s
 )
 
-// Start starts the daemon of a state folder in the background, and returns once it answers; one that runs is left alone.
+// Start starts the daemon of a state folder in the background, and returns once it answers, within 25 s, or an error that says
+// why it does not; one that runs is left alone.
 // command is the program with its arguments that calls Run, such as {"/usr/bin/urlsession", "daemon", "run"}; its first
 // element is a path. The folder reaches it as URLSESSION_STATE.
 //
