@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/urlsession/urlsession/internal/control"
+	"github.com/urlsession/urlsession/internal/engine"
 	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/store/sqlitestore"
 )
@@ -63,6 +64,14 @@ const (
 	defaultHistory   = 10_000
 )
 
+// retention is what the options say of history.
+func (o *Options) retention() engine.Retention {
+	return engine.Retention{
+		Age:   max(0, cmp.Or(o.Retention, defaultRetention)), // the engine's 0 is no limit
+		Count: max(0, cmp.Or(o.History, defaultHistory)),
+	}
+}
+
 // stopFor bounds an orderly stop: for so long a request that must not be sent twice may go on, and a client may send a body.
 // Tests shorten it.
 var stopFor = 8 * time.Second
@@ -84,7 +93,6 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.State, err = filepath.Abs(o.State); err != nil {
 		return fmt.Errorf("run daemon: %w", err)
 	}
-	o.Retention, o.History = cmp.Or(o.Retention, defaultRetention), cmp.Or(o.History, defaultHistory)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
