@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -61,5 +62,38 @@ func TestAnOwnerEndsThePauses(t *testing.T) {
 			t.Errorf("own %v: after %d runs, pauses %v", own, l.runs, pauses)
 		}
 		l.mu.Unlock()
+	}
+}
+
+// TestSpaceIsGivenBack: what history has taken of the database goes at the next start.
+func TestSpaceIsGivenBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	reopen := func() (*sqlitestore.DB, int64) {
+		db, err := sqlitestore.Open(within(t), path)
+		must(t, err)
+		info, err := os.Stat(path)
+		must(t, err)
+		return db, info.Size()
+	}
+	db, _ := reopen()
+	must(t, db.CreateSession(within(t), "s", []byte("{}")))
+	var recs []*task.Record
+	var ids []task.ID
+	for range 2000 {
+		recs = append(recs, &task.Record{Spec: data("http://example.com"), State: task.Completed})
+	}
+	must(t, db.Session("s").Create(within(t), recs...))
+	for _, rec := range recs {
+		ids = append(ids, rec.ID)
+	}
+	must(t, db.Session("s").Forget(within(t), ids...))
+	must(t, db.Close())
+	db, before := reopen()
+	newSessions(t.TempDir(), db, Options{Logger: slog.New(slog.DiscardHandler)}).resume(within(t))
+	must(t, db.Close())
+	db, after := reopen()
+	must(t, db.Close())
+	if after > before/2 {
+		t.Errorf("the file of %d bytes has %d", before, after)
 	}
 }
