@@ -181,3 +181,26 @@ func TestLockIsNoLink(t *testing.T) {
 		t.Error("the file behind a link was written")
 	}
 }
+
+// TestSocketOfTheNext: a daemon whose folder was replaced leaves the socket of the one after it.
+func TestSocketOfTheNext(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "daemon.sock")
+	var first, next sockets
+	for _, s := range []*sockets{&first, &next} {
+		l, err := s.open(path, dir)
+		must(t, err)
+		defer l.Close()
+		if s == &first {
+			must(t, os.Rename(path, path+".old"))
+		}
+	}
+	first.remove()
+	if _, err := os.Lstat(path); err != nil {
+		t.Error(err)
+	}
+	next.remove()
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("its own stays")
+	}
+}

@@ -227,3 +227,23 @@ func TestWakeBeforeTheSession(t *testing.T) {
 	}
 	w.stop()
 }
+
+// TestLaunchCommandHasNoLineToSystemd: what it said there would be taken for the daemon's.
+func TestLaunchCommandHasNoLineToSystemd(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "/run/notify")
+	dir := t.TempDir()
+	wait, err := startCommand(dir, "s")(control.Launch{Command: []string{"/bin/sh", "-c", "env >environment", "sh"}, Directory: dir})
+	must(t, err)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+	}()
+	waitFor(t, "the command", ended)
+	env, err := os.ReadFile(filepath.Join(dir, "environment"))
+	if err != nil || !strings.Contains(string(env), "URLSESSION_SESSION=s\n") || strings.Contains(string(env), "NOTIFY_SOCKET") {
+		t.Errorf("%v: %s", err, env)
+	}
+}
