@@ -27,6 +27,14 @@ type reader struct {
 	countAcknowledged    *sql.Stmt
 }
 
+// SQLite has no statistics here, and takes the primary key, which looks at all events of the session, unless it is told which
+// index to use.
+const (
+	selectEventsOfTask = `SELECT 0, seq, task, time, event FROM events INDEXED BY events_of_task
+		WHERE session = ?1 AND task = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3 + 0`
+	deleteEventsOfTask = `DELETE FROM events INDEXED BY events_of_task WHERE session = ?1 AND task = ?2`
+)
+
 func openReader(ctx context.Context, path string) (*reader, error) {
 	db, err := openConnections(dsn(path, "ro", "busy_timeout(10000)", "query_only(on)", "temp_store(memory)",
 		"cell_size_check(on)", "trusted_schema(off)"), readers)
@@ -44,8 +52,7 @@ func openReader(ctx context.Context, path string) (*reader, error) {
 		// The left join says what the newest event is, at the same moment, where no row is left.
 		&r.events: `SELECT s.last_event, e.seq, e.task, e.time, e.event FROM sessions s
 			LEFT JOIN events e ON e.session = s.id AND e.seq > ?2 WHERE s.id = ?1 ORDER BY e.seq LIMIT ?3 + 0`,
-		&r.eventsOfTask: `SELECT 0, seq, task, time, event FROM events
-			WHERE session = ?1 AND task = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3 + 0`,
+		&r.eventsOfTask: selectEventsOfTask,
 		&r.acknowledgedTasks: `SELECT ended, id FROM tasks t
 			WHERE session = ?1 AND state = 'completed' AND (ended, id) > (?2, ?3) AND ended < ?4
 			AND NOT EXISTS (SELECT 1 FROM events e WHERE e.session = t.session AND e.task = t.id AND e.seq > ?5)
