@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -131,7 +132,7 @@ func (s *Store) Tasks(ctx context.Context, after task.ID, limit int) ([]task.Rec
 	if err != nil || limit <= 0 {
 		return nil, err
 	}
-	return s.db.records(ctx, ses, s.db.read.tasks, ses.id, int64(after), limit)
+	return s.db.records(ctx, ses, s.db.read.tasks, ses.id, int64(min(after, math.MaxInt64)), limit)
 }
 
 // Pending is store.Durable's. It reads an index alone, no record: about a microsecond a task, however many have ended. Of
@@ -163,6 +164,7 @@ func (s *Store) Events(ctx context.Context, after uint64, id task.ID, limit int)
 	if err != nil || limit <= 0 {
 		return nil, err
 	}
+	after = min(after, math.MaxInt64) // SQLite's numbers have a sign
 	if id == 0 {
 		if out, known := ses.recent.after(s, after, limit); known {
 			return out, nil
