@@ -30,6 +30,7 @@ type process struct {
 
 	// beforeSave is called with each record before it is stored, and afterSave after. An error is Save's. May be nil.
 	beforeSave, afterSave func(*task.Record) error
+	beforeAppend          func() error // the same of Append
 
 	unreadable atomic.Bool
 	reading    time.Duration // how long the disk takes to find events, before it reads them
@@ -135,7 +136,11 @@ func (s *processStore) Events(ctx context.Context, after uint64, id task.ID, lim
 }
 
 func (s *processStore) Append(ctx context.Context, details ...task.Detail) error {
-	if err := s.p.err(); err != nil {
+	err := s.p.err()
+	if err == nil && s.p.beforeAppend != nil {
+		err = s.p.beforeAppend()
+	}
+	if err != nil {
 		return err
 	}
 	return s.Store.Append(ctx, details...)

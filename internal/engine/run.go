@@ -295,10 +295,12 @@ func (r *run) finish() {
 	e.mu.Lock()
 	if err != nil && !lost && (!e.cancel || e.lasting != nil) {
 		e.agenda.set(r, time.Now().Add(saveAgain))
+		e.park(r) // with what it has brought: not all tasks of its host come to that
 		e.mu.Unlock()
 		return
 	}
 	e.agenda.set(r, time.Time{})
+	e.leaveParking(r)
 	if lost && e.lasting != nil {
 		e.foreign[r.id] = struct{}{}
 	}
@@ -388,6 +390,9 @@ func (r *run) cancelLocked() error {
 		return r.save()
 	}
 	r.endCancelled()
+	if r.phase == attempting { // which ends it; a kill may come before
+		return r.save()
+	}
 	return nil
 }
 
