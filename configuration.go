@@ -159,7 +159,7 @@ func Default() Configuration {
 // disk but the destination of a download and its part file.
 func Ephemeral() Configuration {
 	c := base(kindEphemeral)
-	c.CookieStorage = cookie.NewMemory()
+	c.CookieStorage = cookie.New()
 	return c
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // processCookies is what all default sessions share.
-var processCookies = sync.OnceValue(cookie.NewMemory)
+var processCookies = sync.OnceValue(cookie.New)
 
 // daemonCookies stands in the configuration of a background session for the storage that the daemon keeps for it.
 type daemonCookies struct{}

@@ -210,7 +210,7 @@ func (d *fakeDaemon) Open(_ context.Context, id string, configuration []byte) (c
 	}
 	if d.all[id] == nil {
 		o := transport.Options{SetCookies: true}
-		jar := cookie.NewMemory()
+		jar := cookie.New()
 		if s.configuration.Chain.Cookies {
 			o.Jar = jar
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,5 +138,129 @@ func TestSameFile(t *testing.T) {
 		if sameFile(a, b) == nil || sameFile(b, a) == nil {
 			t.Errorf("%d bytes and one more are the same", size)
 		}
+	}
+}
+
+func TestQuantities(t *testing.T) {
+	r := &result{Scenario: "queue", Work: "tasks", Size: 1 << 10, Count: 1_000_000, Time: time.Now()}
+	for i := range 3 {
+		r.Runs = append(r.Runs, map[string]float64{"enqueued by 10,000": 40_000 + float64(i), "peak memory": 300, "memory at rest": 100.25})
+	}
+	got := table([]*result{sample(), r})
+	for _, want := range []string{
+		"| large, 2 GiB | curl |",
+		"| queue, 1000000 × 1 KiB | enqueued by 10,000 | 3 | 40001 /s (40000–40002) | ≥ 30000 /s met |",
+		"| peak memory | 3 | 300 MiB (300–300) | **≤ 256 MiB missed** |",
+		"| memory at rest | 3 | 100 MiB (100–100) |  |",
+		"- **queue**, tasks (",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the table lacks %q:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "first byte") {
+		t.Error("the table tells what was not measured")
+	}
+}
+
+// Every quantity is named once, or a run's record would lose one.
+func TestScenariosAreWhole(t *testing.T) {
+	for _, s := range scenarios {
+		if (s.prepare == nil) == (s.observe == nil) || s.runs == 0 || s.count == 0 {
+			t.Errorf("%s: it must have peers or quantities, a count and a number of runs", s.name)
+		}
+		names := make(map[string]bool)
+		for _, q := range s.quantities {
+			if names[q.name] {
+				t.Errorf("%s has %q twice", s.name, q.name)
+			}
+			names[q.name] = true
+		}
+	}
+}
+
+func TestProc(t *testing.T) {
+	pid := os.Getpid()
+	now, peak, err := memory(pid)
+	if err != nil || now < 1<<20 || peak < now {
+		t.Errorf("memory: %d, peak %d, %v", now, peak, err)
+	}
+	before, err := cpu(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		if after, err := cpu(pid); err != nil || after > before {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a loop takes no CPU")
+		}
+	}
+	if n, err := wakeUpsASecond(t.Context(), pid, 10*time.Millisecond); err != nil || n <= 0 {
+		t.Errorf("woken %v times, %v: at least the one that asks was", n, err)
+	}
+	if _, _, err := memory(0); err == nil {
+		t.Error("process 0 has memory")
+	}
+}
+
+func TestOriginHolds(t *testing.T) {
+	o, err := serveOrigin(holding(10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.close()
+	if err := fetch(o.url+"/now/1", 10); err != nil {
+		t.Error(err)
+	}
+	held := make(chan error)
+	go func() { held <- fetch(o.url+"/held/1", 10) }()
+	if err := o.busy(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-held:
+		t.Fatalf("it was not held: %v", err)
+	case <-o.first:
+	}
+	o.release()
+	if err := <-held; err != nil {
+		t.Error(err)
+	}
+}
+
+func fetch(url string, want int) error {
+	client := http.Client{Timeout: time.Minute}
+	resp, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return errors.Join(err, expect(resp.StatusCode, len(body), want))
+}
+
+func TestDiskRenewsItsFolders(t *testing.T) {
+	d, err := openDisk(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	for range 2 {
+		if err := errors.Join(randomFile(d.path("out", "f"), 1, 2<<20), randomFile(d.path("state", "f"), 1, 10)); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.renew(); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"out", "state"} {
+			if entries, err := os.ReadDir(d.path(name)); err != nil || len(entries) > 0 {
+				t.Errorf("%s holds %v, %v", name, entries, err)
+			}
+		}
+	}
+	if info, err := os.Stat(d.path("out-2", "f")); err != nil || info.Size() != 0 {
+		t.Errorf("%v, %v: it is to be there without its space", info, err)
 	}
 }

@@ -18,16 +18,18 @@ import (
 	"time"
 )
 
-// lab is where contenders meet: a folder in memory with the server's files, their destination, and the server.
+// lab is where contenders meet: a folder in memory with the server's files and their destination, one on disk for what is
+// to be durable, and the server.
 type lab struct {
 	dir    string // on tmpfs where there is one
+	disk   *disk
 	binary string // urlsession, built for this run
 	self   string // this program
 	nginx  *nginx
 	env    []string // the same for all: a home of their own, no proxy, no configuration
 }
 
-func openLab(ctx context.Context, root string) (l *lab, err error) {
+func openLab(ctx context.Context, root, disk string) (l *lab, err error) {
 	if err := adoptOrphans(); err != nil {
 		return nil, err
 	}
@@ -53,6 +55,9 @@ func openLab(ctx context.Context, root string) (l *lab, err error) {
 			return nil, err
 		}
 	}
+	if l.disk, err = openDisk(disk); err != nil {
+		return nil, err
+	}
 	l.env = []string{"HOME=" + l.path("home"), "PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TMPDIR=" + dir}
 	if l.self, err = os.Executable(); err != nil {
 		return nil, err
@@ -73,12 +78,14 @@ func (l *lab) close() {
 		l.nginx.stop()
 	}
 	os.RemoveAll(l.dir)
+	if l.disk != nil {
+		l.disk.close()
+	}
 }
 
-// run measures one scenario: each peer in turn with urlsession, A B A B …, after each has run once unmeasured, to warm up
-// and to have what it left compared with the source.
+// run measures one scenario.
 func (l *lab) run(ctx context.Context, s scenario, o options) (*result, error) {
-	size, count, pairs := s.size, s.count, s.pairs
+	size, count, runs := s.size, s.count, s.runs
 	if o.size > 0 && !s.fixedSize {
 		size = o.size
 	}
@@ -86,19 +93,53 @@ func (l *lab) run(ctx context.Context, s scenario, o options) (*result, error) {
 		count = o.count
 	}
 	if o.pairs > 0 {
-		pairs = o.pairs
+		runs = o.pairs
 	}
-	fmt.Fprintf(os.Stderr, "%s: %s, %s, %d pairs\n", s.name, s.work, amount(size, count), pairs)
-	w, err := s.prepare(ctx, l, size, count)
+	fmt.Fprintf(os.Stderr, "%s: %s, %s, %d times\n", s.name, s.work, amount(size, count), runs)
+	if s.disk {
+		if err := l.disk.isOne(); err != nil {
+			return nil, err
+		}
+	}
+	defer l.empty("www", "received", "out")
+	r := newResult(s, size, count)
+	if s.observe != nil {
+		return r, l.repeat(ctx, s, r, runs)
+	}
+	return r, l.compare(ctx, s, r, runs)
+}
+
+// repeat runs a scenario without peers.
+func (l *lab) repeat(ctx context.Context, s scenario, r *result, runs int) error {
+	for n := range runs {
+		if err := l.renew(s); err != nil {
+			return err
+		}
+		seen, err := s.observe(ctx, l, r.Size, r.Count)
+		if err != nil {
+			said, _ := os.ReadFile(l.path(daemonLog))
+			return fmt.Errorf("%w\nthe daemons' log ends: %s", err, said[max(0, len(said)-2000):])
+		}
+		r.Runs = append(r.Runs, seen)
+		fmt.Fprintf(os.Stderr, "  %d/%d", n+1, runs)
+		for _, q := range s.quantities {
+			fmt.Fprintf(os.Stderr, "  %s %s", q.name, q.text(seen[q.name]))
+		}
+		fmt.Fprintln(os.Stderr)
+	}
+	return nil
+}
+
+// compare runs each peer in turn with urlsession, A B A B …, after each has run once unmeasured, to warm up and to have
+// what it left compared with the source.
+func (l *lab) compare(ctx context.Context, s scenario, r *result, pairs int) error {
+	w, err := s.prepare(ctx, l, r.Size, r.Count)
 	if w.close != nil {
 		defer w.close()
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer l.empty("www", "received", "out")
-
-	r := newResult(s, size, count)
 	contenders := append([]contender{w.ours}, w.peers...)
 	contenders = slices.DeleteFunc(contenders, func(c contender) bool {
 		_, err := exec.LookPath(c.argv[0])
@@ -108,38 +149,46 @@ func (l *lab) run(ctx context.Context, s scenario, o options) (*result, error) {
 		return err != nil
 	})
 	for _, c := range contenders {
-		if _, err := l.once(ctx, w, c); err != nil {
-			return nil, err
+		if _, err := l.once(ctx, s, c); err != nil {
+			return err
 		}
 		if err := w.check(); err != nil {
-			return nil, fmt.Errorf("what %s left: %w", c.name, err)
+			return fmt.Errorf("what %s left: %w", c.name, err)
 		}
 		r.Contenders = append(r.Contenders, l.describe(ctx, c))
 	}
 	for _, peer := range contenders[1:] {
 		for n := range pairs {
-			ours, err := l.once(ctx, w, w.ours)
+			ours, err := l.once(ctx, s, w.ours)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			theirs, err := l.once(ctx, w, peer)
+			theirs, err := l.once(ctx, s, peer)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			r.Pairs = append(r.Pairs, pair{Peer: peer.name, Ours: ours, Theirs: theirs})
 			fmt.Fprintf(os.Stderr, "  %d/%d %-8s wall %.2f : %.2f s  cpu %.2f : %.2f s  rss %.0f : %.0f MiB\n", n+1, pairs, peer.name,
 				ours.Wall, theirs.Wall, ours.CPU, theirs.CPU, mib(ours.RSS), mib(theirs.RSS))
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // once runs one contender from an empty destination.
-func (l *lab) once(ctx context.Context, w workload, c contender) (usage, error) {
-	if err := errors.Join(l.empty("out"), l.empty("received")); err != nil {
+func (l *lab) once(ctx context.Context, s scenario, c contender) (usage, error) {
+	if err := l.renew(s); err != nil {
 		return usage{}, err
 	}
 	return measure(ctx, c.argv, l.env, l.path("stderr"))
+}
+
+// renew makes what a run writes into empty.
+func (l *lab) renew(s scenario) error {
+	if err := l.empty("received", "out"); err != nil || !s.disk {
+		return err
+	}
+	return l.disk.renew()
 }
 
 func (l *lab) empty(folders ...string) error {
@@ -164,7 +213,7 @@ var (
 
 // describe is what the record says of a contender: its version and its command, without this run's paths.
 func (l *lab) describe(ctx context.Context, c contender) described {
-	short := strings.NewReplacer(l.binary, "urlsession", l.self, "bench", l.dir+"/", "")
+	short := strings.NewReplacer(l.binary, "urlsession", l.self, "bench", l.dir+"/", "", l.disk.dir+"/", "")
 	d := described{Name: c.name, Command: loopback.ReplaceAllString(short.Replace(strings.Join(c.argv, " ")), "server")}
 	if c.version != nil {
 		out, _ := exec.CommandContext(ctx, c.version[0], c.version[1:]...).Output()

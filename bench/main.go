@@ -28,13 +28,24 @@ import (
 func main() {
 	// Children die with the thread that started them (Pdeathsig): all are started from this one, which is the process's.
 	runtime.LockOSThread()
-	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], childPrefix) {
-		exit(child(os.Args[1], os.Args[2:]))
+	if len(os.Args) > 1 {
+		if work := children[os.Args[1]]; work != nil {
+			exit(work(os.Args[2:]))
+		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	err := bench(ctx, os.Args[1:])
 	stop()
 	exit(err)
+}
+
+// children are what this program does where a scenario starts it once more, by its first argument.
+var children = map[string]func(args []string) error{
+	childServer:     serve,
+	childURLSession: client(bySession),
+	childNetHTTP:    client(byNetHTTP),
+	childBackground: background,
+	childListener:   listen,
 }
 
 func exit(err error) {
@@ -51,18 +62,20 @@ type options struct {
 	size  int64
 	count int
 	out   string
+	disk  string
 }
 
 func bench(ctx context.Context, args []string) error {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.IntVar(&o.pairs, "pairs", 0, "run each pair `N` times (default: the scenario's)")
+	flags.IntVar(&o.pairs, "pairs", 0, "run each pair, or a scenario without peers, `N` times (default: the scenario's)")
 	flags.Func("size", "measure a file of `SIZE`, such as 64MiB (default: the scenario's)", func(s string) (err error) {
 		o.size, err = parseSize(s)
 		return err
 	})
 	flags.IntVar(&o.count, "count", 0, "measure `N` files or tasks (default: the scenario's)")
 	flags.StringVar(&o.out, "o", "", "record into `FOLDER` (default: bench/results and docs, unless a size, count or number of pairs is given)")
+	flags.StringVar(&o.disk, "disk", "/var/tmp", "keep what is to be durable below `FOLDER`, on a disk")
 	flags.Usage = func() {
 		fmt.Fprintln(flags.Output(), "usage: go run ./bench [flags] [scenario…]\nscenarios:")
 		for _, s := range scenarios {
@@ -81,7 +94,7 @@ func bench(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	lab, err := openLab(ctx, root)
+	lab, err := openLab(ctx, root, o.disk)
 	if err != nil {
 		return err
 	}

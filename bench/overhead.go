@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,10 +24,9 @@ import (
 
 // The scenario overhead runs this program three times more: as a server, and as each of the two clients.
 const (
-	childPrefix     = "overhead-"
-	childServer     = childPrefix + "server"
-	childURLSession = childPrefix + "urlsession"
-	childNetHTTP    = childPrefix + "net/http"
+	childServer     = "overhead-server"
+	childURLSession = "overhead-urlsession"
+	childNetHTTP    = "overhead-net/http"
 )
 
 const atOnce = 16
@@ -50,47 +50,39 @@ func overhead(_ context.Context, l *lab, size int64, count int) (w workload, err
 	if err != nil {
 		return w, fmt.Errorf("start the server: %w", err)
 	}
-	client := func(name, child string) contender {
+	by := func(name, child string) contender {
 		return contender{name: name, argv: []string{l.self, child, strings.TrimSpace(url), strconv.Itoa(count), strconv.FormatInt(size, 10)}}
 	}
-	w.ours = client("urlsession", childURLSession)
-	w.peers = []contender{client("net/http", childNetHTTP)}
+	w.ours = by("urlsession", childURLSession)
+	w.peers = []contender{by("net/http", childNetHTTP)}
 	w.check = func() error { return nil } // each client checks each body's length itself
 	return w, nil
 }
 
-// child is what this program does when it was started by overhead.
-func child(name string, args []string) error {
-	if name == childServer && len(args) == 1 {
-		size, err := strconv.Atoi(args[0])
+// client is a child that makes count requests of a URL, each answered by size bytes.
+func client(run func(url string, count, size int) error) func(args []string) error {
+	return func(args []string) error {
+		if len(args) != 3 {
+			return errors.New("this is started by the scenario overhead alone")
+		}
+		count, err := strconv.Atoi(args[1])
 		if err != nil {
 			return err
 		}
-		return serve(size)
+		size, err := strconv.Atoi(args[2])
+		if err != nil {
+			return err
+		}
+		return run(args[0], count, size)
 	}
-	if len(args) != 3 {
-		return fmt.Errorf("%s is started by the scenario overhead alone", name)
-	}
-	url := args[0]
-	count, err := strconv.Atoi(args[1])
-	if err != nil {
-		return err
-	}
-	size, err := strconv.Atoi(args[2])
-	if err != nil {
-		return err
-	}
-	switch name {
-	case childURLSession:
-		return bySession(url, count, size)
-	case childNetHTTP:
-		return byNetHTTP(url, count, size)
-	}
-	return fmt.Errorf("no child is named %s", name)
 }
 
-// serve answers every request with size bytes, and prints its URL.
-func serve(size int) error {
+// serve is a child that answers every request with as many bytes as its argument says, and prints its URL.
+func serve(args []string) error {
+	size, err := strconv.Atoi(strings.Join(args, ""))
+	if err != nil {
+		return err
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

@@ -23,8 +23,11 @@ type result struct {
 	Time       time.Time   `json:"time"`
 	Machine    string      `json:"machine"`
 	Go         string      `json:"go"`
-	Contenders []described `json:"contenders"` // urlsession first
-	Pairs      []pair      `json:"pairs"`      // in the order in which they ran
+	Contenders []described `json:"contenders,omitempty"` // urlsession first
+	Pairs      []pair      `json:"pairs,omitempty"`      // in the order in which they ran
+
+	// Of a scenario without peers, the quantities of each run by their names.
+	Runs []map[string]float64 `json:"runs,omitempty"`
 }
 
 type described struct {
@@ -95,6 +98,9 @@ func (u usage) figure(name string) float64 {
 }
 
 func (r *result) comparisons() (all []comparison) {
+	if len(r.Contenders) == 0 {
+		return nil
+	}
 	for _, c := range r.Contenders[1:] {
 		pairs := slices.DeleteFunc(slices.Clone(r.Pairs), func(p pair) bool { return p.Peer != c.Name })
 		if len(pairs) == 0 {
@@ -115,21 +121,27 @@ func (r *result) comparisons() (all []comparison) {
 	return all
 }
 
-// verdict says how a scenario's bars for one peer stand; "" where it has none for it.
-func verdict(name string, c comparison) string {
+// scenarioOf is the scenario of a record; the zero one where it is no more.
+func scenarioOf(name string) scenario {
 	i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
 	if i < 0 {
-		return ""
+		return scenario{}
 	}
+	return scenarios[i]
+}
+
+// verdict says how a scenario's bars for one peer stand; "" where it has none for it.
+func verdict(name string, c comparison) string {
+	bars := scenarioOf(name).bars
 	var said []string
-	for n, b := range scenarios[i].bars {
+	for n, b := range bars {
 		var got, limit string
 		met := false
 		switch {
 		case b.peer == c.peer:
 			r := c.ratio[b.figure].median
 			met, got, limit = r <= b.limit, fmt.Sprintf("%.2f", r), fmt.Sprintf("%.2f×", b.limit)
-		case b.peer == "" && n > 0 && scenarios[i].bars[n-1].peer == c.peer: // stands with the peer before it
+		case b.peer == "" && n > 0 && bars[n-1].peer == c.peer: // stands with the peer before it
 			v := c.ours[b.figure].median
 			met, got, limit = v <= b.limit, fmt.Sprintf("%.1f", v/(1<<20)), fmt.Sprintf("%.0f MiB", b.limit/(1<<20))
 		default:
@@ -147,16 +159,18 @@ func verdict(name string, c comparison) string {
 // table is the results in Markdown, the commands below.
 func table(results []*result) string {
 	var b strings.Builder
-	b.WriteString("| scenario | against | pairs | wall | CPU | peak memory | wall ratio | CPU ratio | bar |\n")
-	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	compared, alone := false, false
 	for _, r := range results {
-		for _, c := range r.comparisons() {
-			fmt.Fprintf(&b, "| %s, %s | %s | %d | %.2f : %.2f s | %.2f : %.2f s | %.1f : %.1f MiB | %s | %s | %s |\n",
-				r.Scenario, amount(r.Size, r.Count), c.peer, c.pairs,
-				c.ours["wall"].median, c.theirs["wall"].median, c.ours["cpu"].median, c.theirs["cpu"].median,
-				c.ours["rss"].median/(1<<20), c.theirs["rss"].median/(1<<20),
-				c.ratio["wall"], c.ratio["cpu"], verdict(r.Scenario, c))
-		}
+		compared, alone = compared || len(r.Pairs) > 0, alone || len(r.Runs) > 0
+	}
+	if compared {
+		tableOfPairs(&b, results)
+	}
+	if compared && alone {
+		b.WriteByte('\n')
+	}
+	if alone {
+		tableOfRuns(&b, results)
 	}
 	b.WriteString("\nThe commands, and on what they ran:\n\n")
 	for _, r := range results {
@@ -170,6 +184,20 @@ func table(results []*result) string {
 		}
 	}
 	return b.String()
+}
+
+func tableOfPairs(b *strings.Builder, results []*result) {
+	b.WriteString("| scenario | against | pairs | wall | CPU | peak memory | wall ratio | CPU ratio | bar |\n")
+	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	for _, r := range results {
+		for _, c := range r.comparisons() {
+			fmt.Fprintf(b, "| %s, %s | %s | %d | %.2f : %.2f s | %.2f : %.2f s | %.1f : %.1f MiB | %s | %s | %s |\n",
+				r.Scenario, amount(r.Size, r.Count), c.peer, c.pairs,
+				c.ours["wall"].median, c.theirs["wall"].median, c.ours["cpu"].median, c.theirs["cpu"].median,
+				c.ours["rss"].median/(1<<20), c.theirs["rss"].median/(1<<20),
+				c.ratio["wall"], c.ratio["cpu"], verdict(r.Scenario, c))
+		}
+	}
 }
 
 // String is the median, with the least and the most.

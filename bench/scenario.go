@@ -16,9 +16,16 @@ type scenario struct {
 	size       int64 // bytes a file
 	count      int   // files or tasks
 	fixedSize  bool  // -size does not change it
-	pairs      int
-	bars       []bar
-	prepare    func(ctx context.Context, l *lab, size int64, count int) (workload, error)
+	disk       bool  // what it writes is on a disk
+	runs       int   // of each pair, or of observe
+
+	// One with peers:
+	bars    []bar
+	prepare func(ctx context.Context, l *lab, size int64, count int) (workload, error)
+
+	// One without: observe runs it once, and says each quantity by its name.
+	quantities []quantity
+	observe    func(ctx context.Context, l *lab, size int64, count int) (map[string]float64, error)
 }
 
 // bar is what a scenario asks for: a figure of urlsession's is at most limit times the peer's, or, without a peer, at most
@@ -44,18 +51,25 @@ type contender struct {
 }
 
 var scenarios = []scenario{
-	{name: "large", work: "one file over HTTP/1.1, one connection", size: 2 << 30, count: 1, pairs: 9, prepare: large((*lab).plain),
+	{name: "large", work: "one file over HTTP/1.1, one connection", size: 2 << 30, count: 1, runs: 9, prepare: large((*lab).plain),
 		bars: []bar{{"curl", "wall", .80}, {"curl", "cpu", .75}, {"", "rss", 24 << 20}}},
-	{name: "large-tls-h1", work: "one file over TLS and HTTP/1.1", size: 2 << 30, count: 1, pairs: 5, prepare: large((*lab).tls1),
+	{name: "large-tls-h1", work: "one file over TLS and HTTP/1.1", size: 2 << 30, count: 1, runs: 5, prepare: large((*lab).tls1),
 		bars: []bar{{"curl", "wall", .85}, {"curl", "cpu", .80}}},
-	{name: "large-tls-h2", work: "one file over TLS and HTTP/2", size: 2 << 30, count: 1, pairs: 5, prepare: large((*lab).tls2),
+	{name: "large-tls-h2", work: "one file over TLS and HTTP/2", size: 2 << 30, count: 1, runs: 5, prepare: large((*lab).tls2),
 		bars: []bar{{"curl", "wall", .85}, {"curl", "cpu", .80}}},
-	{name: "small", work: "many small files over HTTP/1.1, 16 at once", size: 16 << 10, count: 10_000, fixedSize: true, pairs: 9, prepare: small,
+	{name: "large-durable", work: "one file in a background session, on disk, durable and verified by SHA-256", size: 2 << 30, count: 1, disk: true, runs: 5, prepare: largeDurable,
+		bars: []bar{{curlThenSum, "wall", 1.1}}},
+	{name: "small", work: "many small files over HTTP/1.1, 16 at once", size: 16 << 10, count: 10_000, fixedSize: true, runs: 9, prepare: small,
 		bars: []bar{{"curl", "wall", 1}, {"wget2", "wall", 1}, {"curl", "cpu", 1.3}, {"wget2", "cpu", 1}}},
-	{name: "overhead", work: "data tasks of 1 KiB in one process, 16 at once", size: 1 << 10, count: 100_000, fixedSize: true, pairs: 5, prepare: overhead,
+	{name: "small-durable", work: "many small files in a background session, on disk, all durable, 16 at once", size: 16 << 10, count: 10_000, fixedSize: true, disk: true, runs: 5, prepare: smallDurable,
+		bars: []bar{{"aria2c", "wall", 1}}},
+	{name: "queue", work: "background tasks that wait for one host", size: 1 << 10, count: 1_000_000, fixedSize: true, disk: true, runs: 3, observe: queue, quantities: queueQuantities},
+	{name: "overhead", work: "data tasks of 1 KiB in one process, 16 at once", size: 1 << 10, count: 100_000, fixedSize: true, runs: 5, prepare: overhead,
 		bars: []bar{{"net/http", "cpu", 1.25}}},
-	{name: "upload", work: "PUT of one file over HTTP/1.1", size: 2 << 30, count: 1, pairs: 5, prepare: upload,
+	{name: "events", work: "slow downloads of a background session, 10 progress events a second each, to 10 listeners", size: 1 << 30, count: 1000, fixedSize: true, runs: 3, observe: events, quantities: eventsQuantities},
+	{name: "upload", work: "PUT of one file over HTTP/1.1", size: 2 << 30, count: 1, runs: 5, prepare: upload,
 		bars: []bar{{"curl", "cpu", .60}, {"curl", "wall", 1.1}}},
+	{name: "idle", work: "a daemon whose tasks are all suspended", size: 1 << 10, count: 100_000, fixedSize: true, disk: true, runs: 3, observe: idle, quantities: idleQuantities},
 }
 
 // site is one of the servers as the peers see it: its URL, and the flags that each needs for it.
@@ -136,39 +150,54 @@ func large(at func(*lab) site) func(context.Context, *lab, int64, int) (workload
 }
 
 func small(_ context.Context, l *lab, size int64, count int) (workload, error) {
+	f, err := smallFiles(l, size, count, l.path("out"))
+	if err != nil {
+		return workload{}, err
+	}
+	return workload{
+		ours: l.urlsession("download", "-i", f.list, "-j", "16", "-o", l.path("out")+"/"),
+		peers: []contender{
+			curl("--parallel", "--parallel-max", "16", "-K", f.curlrc),
+			wget2("--max-threads=16", "-i", f.list, "-P", l.path("out")),
+			aria2("-j16", "-i", f.list, "-d", l.path("out")),
+		},
+		check: f.check,
+	}, nil
+}
+
+// files are many on the server, and the lists of them that contenders take.
+type files struct {
+	list, curlrc string
+	check        func() error // compares those in the destination
+}
+
+func smallFiles(l *lab, size int64, count int, out string) (files, error) {
 	names := make([]string, count)
 	var urls, config strings.Builder
 	for i := range names {
 		names[i] = fmt.Sprintf("%06d.bin", i)
 		if err := randomFile(l.path("www", names[i]), uint64(i), size); err != nil {
-			return workload{}, err
+			return files{}, err
 		}
 		url := l.nginx.plain + "/" + names[i]
 		fmt.Fprintln(&urls, url)
-		fmt.Fprintf(&config, "url = %q\noutput = %q\n", url, l.path("out", names[i]))
+		fmt.Fprintf(&config, "url = %q\noutput = %q\n", url, filepath.Join(out, names[i]))
 	}
-	list, curlrc := l.path("urls.txt"), l.path("urls.curlrc")
-	for path, text := range map[string]string{list: urls.String(), curlrc: config.String()} {
+	f := files{list: l.path("urls.txt"), curlrc: l.path("urls.curlrc")}
+	for path, text := range map[string]string{f.list: urls.String(), f.curlrc: config.String()} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			return workload{}, err
+			return files{}, err
 		}
 	}
-	return workload{
-		ours: l.urlsession("download", "-i", list, "-j", "16", "-o", l.path("out")+"/"),
-		peers: []contender{
-			curl("--parallel", "--parallel-max", "16", "-K", curlrc),
-			wget2("--max-threads=16", "-i", list, "-P", l.path("out")),
-			aria2("-j16", "-i", list, "-d", l.path("out")),
-		},
-		check: func() error {
-			for _, name := range names {
-				if err := sameFile(l.path("out", name), l.path("www", name)); err != nil {
-					return err
-				}
+	f.check = func() error {
+		for _, name := range names {
+			if err := sameFile(filepath.Join(out, name), l.path("www", name)); err != nil {
+				return err
 			}
-			return nil
-		},
-	}, nil
+		}
+		return nil
+	}
+	return f, nil
 }
 
 func upload(_ context.Context, l *lab, size int64, _ int) (workload, error) {

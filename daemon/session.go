@@ -24,7 +24,7 @@ type session struct {
 	*engine.Engine
 	ss        *sessions
 	id        string
-	jar       *cookie.Memory
+	jar       *cookie.Storage
 	launcher  *launcher
 	temporary place
 
@@ -49,7 +49,7 @@ func (ss *sessions) open(ctx context.Context, id string) (*session, error) {
 	}
 	folder := sessionFolder(ss.state, id)
 	s := &session{
-		ss: ss, id: id, kept: g, jar: cookie.NewMemory(), temporary: place{dir: filepath.Join(folder, "temporary")},
+		ss: ss, id: id, kept: g, jar: cookie.New(), temporary: place{dir: filepath.Join(folder, "temporary")},
 		creating: make(map[int]int), transports: make(map[int]*transport.Transport),
 	}
 	s.launcher = &launcher{waits: s.waits, start: startCommand(ss.state, id), log: ss.log.With("session", id), launch: g.Newest.Launch}

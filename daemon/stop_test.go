@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 	"io"
+	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,4 +73,28 @@ func TestStopDuringABody(t *testing.T) {
 	cancel()
 	app.Close()
 	waitFor(t, "the client's error", failed)
+}
+
+// TestStopDropsSilentConnections: net/http's Shutdown would wait 5 s for them.
+func TestStopDropsSilentConnections(t *testing.T) {
+	h := &httpServer{silent: make(map[net.Conn]struct{})}
+	closed := func(state ...http.ConnState) bool {
+		near, far := net.Pipe()
+		defer far.Close()
+		for _, s := range state {
+			h.watch(near, s)
+		}
+		h.dropSilent()
+		return near.SetDeadline(time.Time{}) == io.ErrClosedPipe
+	}
+	if closed(http.StateNew, http.StateActive) {
+		t.Error("a connection that asks was closed")
+	}
+	h.silent = make(map[net.Conn]struct{})
+	if !closed(http.StateNew) {
+		t.Error("a silent one was not")
+	}
+	if !closed(http.StateNew) {
+		t.Error("nor was one that came later")
+	}
 }

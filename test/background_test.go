@@ -1,9 +1,13 @@
 package test
 
 import (
+	"context"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/urlsession/urlsession/urlsessiontest"
 )
@@ -62,6 +66,39 @@ func TestBackgroundUploadFromTerminal(t *testing.T) {
 	r.finish(t, 0)
 	if all := srv.RequestsTo("/up"); len(all) != 1 || all[0].BodySize != int64(len("typed\n")) {
 		t.Errorf("requests: %v", all)
+	}
+}
+
+// A daemon holds nothing open of what its starter was given, such as a pipe whose reader waits for its end.
+func TestDaemonInheritsNothing(t *testing.T) {
+	dir := backgroundHome(t)
+	var pipes [2]*os.File
+	for i, args := range [][]string{{"daemon", "start"}, {"download", "--session", "s", "--detach", "http://127.0.0.1:1/f"}} {
+		pr, pw, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pr.Close()
+		pipes[i] = pr
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, binary, args...)
+		cmd.Dir, cmd.Env = dir, []string{"HOME=" + dir, "URLSESSION_STATE=" + filepath.Join(dir, "state"+args[0])}
+		cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = pw, pw, []*os.File{pw}
+		err = cmd.Run()
+		pw.Close()
+		if err != nil {
+			t.Fatalf("%q: %v", args, err)
+		}
+	}
+	deadline := time.Now().Add(patience)
+	for _, pr := range pipes {
+		if err := pr.SetReadDeadline(deadline); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(pr); err != nil {
+			t.Errorf("the pipe is still held open: %v", err)
+		}
 	}
 }
 

@@ -90,6 +90,7 @@ func runDaemon(cmd *cobra.Command) error {
 }
 
 func startDaemon(cmd *cobra.Command) error {
+	keepInherited()
 	return onUnit(cmd, func(ctx context.Context, state string, command []string) error {
 		how, err := daemon.Start(ctx, state, command)
 		if err != nil {

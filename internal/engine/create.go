@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -143,14 +144,28 @@ func (e *Engine) create(ctx context.Context, runs ...*run) error {
 		e.invalidateIfDone()
 		return e.storeError("create task", err)
 	}
+	// What is written of each, as that it waits for its time, is written side by side: the store takes what comes at once
+	// in one transaction.
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	turns := make(chan struct{}, min(len(runs), writesAtOnce))
 	for _, r := range runs {
 		switch {
 		case r.gone:
 		case cancel:
 			r.cancelLocked()
+		case r.rec.State == task.Running && len(runs) > 1 && r.early():
+			turns <- struct{}{}
+			writing.Go(func() {
+				defer func() { <-turns }()
+				r.schedule()
+			})
 		case r.rec.State == task.Running:
 			r.schedule()
 		}
 	}
 	return nil
 }
+
+// writesAtOnce bounds the goroutines that write for one batch.
+const writesAtOnce = 256

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -119,13 +121,17 @@ func idempotent(method string) bool {
 }
 
 // wire says whether an error is of the network rather than of what was asked. A host name that does not exist is one
-// only to a task that retries until its deadline: to a person who waits it is a typing error.
-func wire(code task.Code, patient bool) bool {
-	switch code {
+// only to a task that retries until its deadline: to a person who waits it is a typing error. A TLS handshake that is cut
+// off is one, as by a server that restarts; one that is answered by an alert, or by no TLS, is not.
+func wire(err *task.Error, patient bool) bool {
+	switch err.Code {
 	case task.TimedOut, task.CannotConnect, task.ConnectionLost, task.DNSLookupFailed, task.NotConnected:
 		return true
 	case task.CannotFindHost:
 		return patient
+	case task.SecureConnectionFailed:
+		return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+			errors.Is(err, syscall.EPIPE)
 	}
 	return false
 }
@@ -139,7 +145,7 @@ func (r *run) retry(res transfer.Result, cause error) {
 		r.complete(res, cause)
 		return
 	}
-	if p.WaitsForConnectivity && err.Unsent && wire(err.Code, true) && r.mayResend(err) {
+	if p.WaitsForConnectivity && err.Unsent && wire(err, true) && r.mayResend(err) {
 		r.awaitNetwork(task.FailureOf(err))
 		return
 	}
@@ -153,7 +159,7 @@ func (r *run) retry(res transfer.Result, cause error) {
 	}
 	r.full = 0
 	status, isStatus := errors.AsType[*statusError](cause)
-	if !r.retriesLeft() || !isStatus && !wire(err.Code, p.Retries < 0) {
+	if !r.retriesLeft() || !isStatus && !wire(err, p.Retries < 0) {
 		r.complete(res, cause)
 		return
 	}

@@ -2,8 +2,13 @@ package engine_test
 
 import (
 	"context"
+	"crypto/tls"
+	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +38,9 @@ func TestRetries(t *testing.T) {
 		{"a bad certificate is final", get("http://h/", retries(5)), steps(fail(&task.Error{Code: task.CertificateUntrusted}), ok), task.CertificateUntrusted, 0, 1},
 		{"a host that is not found is final", get("http://h/", retries(5)), steps(fail(&task.Error{Code: task.CannotFindHost}), ok), task.CannotFindHost, 0, 1},
 		{"but not to a patient task", get("http://h/", retries(-1)), steps(fail(&task.Error{Code: task.CannotFindHost}), ok), 0, 200, 2},
+		{"a handshake that is cut off is not", get("http://h/", retries(5)), steps(fail(&task.Error{Code: task.SecureConnectionFailed, Err: io.EOF}), ok), 0, 200, 2},
+		{"one that is reset, either", get("http://h/", retries(5)), steps(fail(&task.Error{Code: task.SecureConnectionFailed, Err: &net.OpError{Err: os.NewSyscallError("read", syscall.ECONNRESET)}}), ok), 0, 200, 2},
+		{"one that an alert ends is", get("http://h/", retries(-1)), steps(fail(&task.Error{Code: task.SecureConnectionFailed, Err: tls.AlertError(70)}), ok), task.SecureConnectionFailed, 0, 1},
 		{"POST that may have been applied", get("http://h/", retries(5), post), steps(fail(lost(false)), ok), task.ConnectionLost, 0, 1},
 		{"POST that timed out may have been applied too", get("http://h/", retries(5), post), steps(fail(&task.Error{Code: task.TimedOut}), ok), task.ConnectionLost, 0, 1},
 		{"POST of which no byte had left", get("http://h/", retries(5), post), steps(fail(lost(true)), ok), 0, 200, 2},

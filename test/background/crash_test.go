@@ -38,9 +38,9 @@ func TestKilledAtADownloadsEnd(t *testing.T) {
 	k := running(t)
 	s := k.session(k.configuration("com.example.ends"))
 	folder := t.TempDir()
-	ctx := bounded(t)
 	hits := 0
 	for round := range rounds {
+		ctx := bounded(t)
 		path := filepath.Join(folder, strconv.Itoa(round))
 		window := windows[round%len(windows)]
 		w := watch(t, folder, k.state)
@@ -90,7 +90,7 @@ func TestKilledAtADownloadsEnd(t *testing.T) {
 		t.Errorf("left over: %q (%v)", left, err)
 	}
 	ends := make(map[urlsession.TaskID]int)
-	for _, ev := range stored(ctx, t, s) {
+	for _, ev := range stored(bounded(t), t, s) {
 		if _, ok := ev.(urlsession.Completed); ok {
 			ends[ev.Task()]++
 		}
@@ -133,7 +133,6 @@ func TestKilledInABatch(t *testing.T) {
 	t.Parallel()
 	const most, rounds = 500, 8 // tasks of a batch, and kills
 	k := running(t)
-	ctx := bounded(t)
 	enqueue := func(ctx context.Context, s *urlsession.Session) ([]*urlsession.Task, error) {
 		downloads := make([]urlsession.Download, most)
 		for i := range downloads {
@@ -144,7 +143,7 @@ func TestKilledInABatch(t *testing.T) {
 		return s.DownloadTasks(ctx, downloads)
 	}
 	began := time.Now()
-	if _, err := enqueue(ctx, k.session(k.configuration("com.example.batch"))); err != nil {
+	if _, err := enqueue(bounded(t), k.session(k.configuration("com.example.batch"))); err != nil {
 		t.Fatal(err)
 	}
 	takes := time.Since(began)
@@ -152,6 +151,7 @@ func TestKilledInABatch(t *testing.T) {
 		whole := 0
 		for round := range rounds {
 			s := k.session(k.configuration(fmt.Sprintf("com.example.batch.%v.%d", patient, round)))
+			ctx := bounded(t)
 			asked, giveUp := context.WithCancel(ctx)
 			var made []*urlsession.Task
 			var err error
@@ -196,10 +196,10 @@ func TestKilledInTheCreationOfAnUpload(t *testing.T) {
 	k := running(t)
 	body := urlsessiontest.Body{Seed: 3, Size: 2 * mib}
 	want := body.SHA256()
-	ctx := bounded(t)
 	s := k.session(k.configuration("com.example.uploads"))
 	for round := 1; round <= 16; round++ {
 		patient := round%2 == 0
+		ctx := bounded(t)
 		asked, giveUp := context.WithCancel(ctx)
 		w := watch(t, append(folders(t, k.state), k.state)...)
 		n := 1 << (round / 2)
@@ -290,10 +290,10 @@ func folders(t testing.TB, root string) (list []string) {
 func TestKilledAtTheFirstStart(t *testing.T) {
 	t.Parallel()
 	origin := hello(t)
-	ctx := bounded(t)
 	// killed starts a daemon in a fresh folder, kills it at the first event that f is true of, or when it answers, and looks at
 	// the next one.
 	killed := func(what string, f func(fileEvent) bool) {
+		ctx := bounded(t)
 		k := newKeeper(t)
 		if err := os.Mkdir(k.state, 0o700); err != nil {
 			t.Fatal(err)

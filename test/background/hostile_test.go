@@ -27,6 +27,16 @@ type fault struct {
 	other []Content
 	// anything: so can nobody tell of anything that it sends, such as a body whose length is not said.
 	anything bool
+	// heals: once, it must not end a fresh download in an error.
+	heals bool
+	// endless: only the timeout for resource ends it.
+	endless bool
+}
+
+// stubborn is the fault where it need not heal.
+func (f fault) stubborn() fault {
+	f.heals = false
+	return f
 }
 
 // faults are those of urlsessiontest.
@@ -36,49 +46,49 @@ func faults() []fault {
 	size := func(n int64) Content { return Body{Seed: hostileFile.Seed, Size: n} }
 	return []fault{
 		// Lengths.
-		{name: "promises more", step: LengthOff(100)},
+		{name: "promises more", heals: true, step: LengthOff(100)},
 		{name: "promises less", step: LengthOff(-100), other: []Content{size(299_900)}},
 		{name: "malformed length", step: SetHeader("Content-Length", "12x")},
 		{name: "negative length", step: SetHeader("Content-Length", "-1")},
-		{name: "no length", step: NoLength()},
+		{name: "no length", heals: true, step: NoLength()},
 		{name: "no length, cut", step: All(NoLength(), Truncate(1000)), other: []Content{size(1000)}},
-		{name: "http10", step: HTTP10()},
-		{name: "chunked", step: Chunked()},
-		{name: "no last chunk", step: NoLastChunk()},
+		{name: "http10", heals: true, step: HTTP10()},
+		{name: "chunked", heals: true, step: Chunked()},
+		{name: "no last chunk", heals: true, step: NoLastChunk()},
 		{name: "bad chunk", step: BadChunkSize(1000, "zz")},
 		{name: "negative chunk", step: BadChunkSize(1000, "-1")},
 		{name: "huge chunk", step: BadChunkSize(1000, "7fffffffffffffff")},
 		{name: "too huge chunk", step: BadChunkSize(1000, "fffffffffffffffff")},
 		{name: "two lengths", step: TwoLengths()},
-		{name: "length and chunked", step: LengthAndChunked()},
-		{name: "endless body", step: All(EndlessBody(), Slow(mib))},
-		{name: "trailing", step: Trailing("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")},
-		{name: "announces its close", step: Announcing()},
+		{name: "length and chunked", heals: true, step: LengthAndChunked()},
+		{name: "endless body", endless: true, step: All(EndlessBody(), Slow(mib))},
+		{name: "trailing", heals: true, step: Trailing("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")},
+		{name: "announces its close", heals: true, step: Announcing()},
 
 		// Cuts, at each boundary.
-		{name: "silent", step: Silent()},
-		{name: "cut in status line", step: CloseAt(AtByte(5))},
-		{name: "cut in header", step: CloseAt(MidHeader())},
-		{name: "cut before body", step: Truncate(0)},
-		{name: "cut after a byte", step: Truncate(1)},
-		{name: "cut before the last byte", step: Truncate(hostileFile.Size - 1)},
-		{name: "cut in chunks", step: All(Chunked(), Truncate(50_000))},
-		{name: "cut before the last chunk", step: All(Chunked(), CloseAt(BodyEnd()))},
-		{name: "reset before header", step: ResetAt(BeforeHeader())},
-		{name: "reset in header", step: ResetAt(MidHeader())},
-		{name: "reset in body", step: ResetAt(AtBody(50_000))},
-		{name: "closes when done", step: CloseAt(AtEnd())},
+		{name: "silent", heals: true, step: Silent()},
+		{name: "cut in status line", heals: true, step: CloseAt(AtByte(5))},
+		{name: "cut in header", heals: true, step: CloseAt(MidHeader())},
+		{name: "cut before body", heals: true, step: Truncate(0)},
+		{name: "cut after a byte", heals: true, step: Truncate(1)},
+		{name: "cut before the last byte", heals: true, step: Truncate(hostileFile.Size - 1)},
+		{name: "cut in chunks", heals: true, step: All(Chunked(), Truncate(50_000))},
+		{name: "cut before the last chunk", heals: true, step: All(Chunked(), CloseAt(BodyEnd()))},
+		{name: "reset before header", heals: true, step: ResetAt(BeforeHeader())},
+		{name: "reset in header", heals: true, step: ResetAt(MidHeader())},
+		{name: "reset in body", heals: true, step: ResetAt(AtBody(50_000))},
+		{name: "closes when done", heals: true, step: CloseAt(AtEnd())},
 		{name: "resets when done", step: ResetAt(AtEnd())},
 
 		// Time.
-		{name: "stall before header", step: StallAt(BeforeHeader(), Forever)},
-		{name: "stall in header", step: StallAt(MidHeader(), Forever)},
-		{name: "stall in body", step: StallAt(AtBody(1000), Forever)},
-		{name: "stall at the end", step: StallAt(AtBody(hostileFile.Size-1), Forever)},
+		{name: "stall before header", heals: true, step: StallAt(BeforeHeader(), Forever)},
+		{name: "stall in header", heals: true, step: StallAt(MidHeader(), Forever)},
+		{name: "stall in body", heals: true, step: StallAt(AtBody(1000), Forever)},
+		{name: "stall at the end", heals: true, step: StallAt(AtBody(hostileFile.Size-1), Forever)},
 		{name: "slow loris header", step: SlowHeader(300 * time.Millisecond)},
 
 		// Ranges that lie.
-		{name: "ignores range", step: IgnoreRange()},
+		{name: "ignores range", heals: true, step: IgnoreRange()},
 		{name: "206 unasked", step: Partial(0, hostileFile.Size-1)},
 		{name: "206 elsewhere", step: Partial(50_000, hostileFile.Size-1)},
 		{name: "wrong start", step: WrongStart(1)},
@@ -98,10 +108,10 @@ func faults() []fault {
 		{name: "416", step: Unsatisfiable("bytes */300000"), anything: true},
 		{name: "416 that lies", step: Unsatisfiable("bytes */100000"), anything: true},
 		{name: "416 without range", step: Unsatisfiable(""), anything: true},
-		{name: "no validators", step: NoValidators()},
-		{name: "other etag", step: OtherETag(`"v2"`)},
-		{name: "weak etag", step: OtherETag(`W/"v1"`)},
-		{name: "malformed etag", step: OtherETag(`v1`)},
+		{name: "no validators", heals: true, step: NoValidators()},
+		{name: "other etag", heals: true, step: OtherETag(`"v2"`)},
+		{name: "weak etag", heals: true, step: OtherETag(`W/"v1"`)},
+		{name: "malformed etag", heals: true, step: OtherETag(`v1`)},
 
 		// Content that changes.
 		{name: "changed", step: Changed(Resource{Content: changed, ETag: `"v2"`}), other: []Content{changed}},
@@ -129,11 +139,11 @@ func faults() []fault {
 		{name: "NUL in a header", step: HeaderLine("X: a\x00b")},
 
 		// Interim answers, redirects and statuses.
-		{name: "103", step: EarlyHints("</x>; rel=preload")},
-		{name: "100 unasked", step: Interim(100, nil)},
+		{name: "103", heals: true, step: EarlyHints("</x>; rel=preload")},
+		{name: "100 unasked", heals: true, step: Interim(100, nil)},
 		{name: "101", step: Interim(101, nil)},
 		{name: "1xx flood", step: InterimFlood(103, http.Header{"X": {"y"}}, -1)},
-		{name: "redirect loop", step: Redirect(302, "/f")},
+		{name: "redirect loop", heals: true, step: Redirect(302, "/f")},
 		{name: "redirect without end", step: RedirectForever(302)},
 		{name: "no location", step: Redirect(302, "")},
 		{name: "bad location", step: Redirect(302, "http://[::1")},
@@ -143,9 +153,9 @@ func faults() []fault {
 		{name: "401", step: Unauthorized(`Basic realm="x"`)},
 		{name: "407", step: ProxyAuthenticationRequired(`Basic realm="x"`)},
 		{name: "404", step: Status(404)},
-		{name: "429 for a second", step: Status(429, RetryAfter(time.Second))},
+		{name: "429 for a second", heals: true, step: Status(429, RetryAfter(time.Second))},
 		{name: "503 for an hour", step: Status(503, RetryAfter(time.Hour))},
-		{name: "503 with a bad Retry-After", step: Status(503, SetHeader("Retry-After", "soon"))},
+		{name: "503 with a bad Retry-After", heals: true, step: Status(503, SetHeader("Retry-After", "soon"))},
 	}
 }
 
@@ -164,13 +174,17 @@ func TestHostile(t *testing.T) {
 	t.Parallel()
 	k := running(t)
 	c := k.configuration("com.example.hostile")
-	c.TimeoutForRequest, c.TimeoutForResource = time.Second, 5*time.Second
 	c.RootCAs = CAPEM()
-	s := k.session(c)
+	c.TimeoutForRequest, c.TimeoutForResource = time.Second, 5*time.Second
+	forever := k.session(c)
+	c = k.configuration("com.example.once") // what heals has the time to, on any machine
+	c.RootCAs = CAPEM()
+	c.TimeoutForRequest, c.TimeoutForResource = 2*time.Second, 40*time.Second
+	once := k.session(c)
 	folder := t.TempDir()
 	ctx := bounded(t)
 	var all sync.WaitGroup
-	try := func(name string, f fault, handshake Handshake, prepare func(*Server)) {
+	try := func(s *urlsession.Session, name string, f fault, handshake Handshake, prepare func(*Server)) {
 		all.Go(func() {
 			var o []Option
 			if handshake >= 0 {
@@ -192,21 +206,25 @@ func TestHostile(t *testing.T) {
 	const plain = Handshake(-1)
 	held := Truncate(100_000)
 	for _, f := range faults() {
-		try(f.name+"/fresh", f, plain, func(s *Server) { s.Script("/f", f.step) })
-		try(f.name+"/resumed", f, plain, func(s *Server) { s.Script("/f", held, f.step) })
-		try(f.name+"/fresh, for ever", f, plain, func(s *Server) { s.Always("/f", f.step) })
-		try(f.name+"/resumed, for ever", f, plain, func(s *Server) { s.Script("/f", held); s.Always("/f", f.step) })
+		try(forever, f.name+"/fresh, for ever", f.stubborn(), plain, func(s *Server) { s.Always("/f", f.step) })
+		try(forever, f.name+"/resumed, for ever", f.stubborn(), plain, func(s *Server) { s.Script("/f", held); s.Always("/f", f.step) })
+		if f.endless {
+			continue
+		}
+		try(once, f.name+"/fresh", f, plain, func(s *Server) { s.Script("/f", f.step) })
+		try(once, f.name+"/resumed", f.stubborn(), plain, func(s *Server) { s.Script("/f", held, f.step) })
 	}
 	for name, h := range handshakes {
 		f := fault{name: name}
-		try(name+"/fresh", f, ValidCertificate, func(s *Server) { s.ScriptHandshakes(h) })
-		try(name+"/resumed", f, ValidCertificate, func(s *Server) { s.ScriptHandshakes(ValidCertificate, h); s.Script("/f", held) })
-		try(name+"/for ever", f, h, func(*Server) {})
+		cut := fault{name: name, heals: h == HandshakeClose || h == HandshakeReset || h == HandshakeStall}
+		try(once, name+"/fresh", cut, ValidCertificate, func(s *Server) { s.ScriptHandshakes(h) })
+		try(once, name+"/resumed", f, ValidCertificate, func(s *Server) { s.ScriptHandshakes(ValidCertificate, h); s.Script("/f", held) })
+		try(forever, name+"/for ever", f, h, func(*Server) {})
 	}
 	for name, cut := range map[string]Step{"drop": DropAt(AtBody(50_000)), "tear": TearAt(AtBody(50_000)), "drop in chunks": All(Chunked(), DropAt(AtBody(50_000)))} {
 		f := fault{name: name, step: cut}
-		try("TLS "+name+"/fresh", f, ValidCertificate, func(s *Server) { s.Script("/f", cut) })
-		try("TLS "+name+"/resumed", f, ValidCertificate, func(s *Server) { s.Script("/f", held, cut) })
+		try(once, "TLS "+name+"/fresh", f, ValidCertificate, func(s *Server) { s.Script("/f", cut) })
+		try(once, "TLS "+name+"/resumed", f, ValidCertificate, func(s *Server) { s.Script("/f", held, cut) })
 	}
 	all.Wait()
 	if _, peak := k.resident(); peak > 256*mib && !*withRace {
@@ -227,6 +245,9 @@ func hostile(ctx context.Context, s *urlsession.Session, url, path string, f fau
 	}
 	if err != nil {
 		failure, ok := errors.AsType[*urlsession.Error](err)
+		if f.heals {
+			return fmt.Errorf("it has failed where the next attempt would have succeeded: %w", err)
+		}
 		if !ok || failure.Code == urlsession.ErrUnknown || failure.Code == 0 {
 			return fmt.Errorf("its error has no code: %w", err)
 		}

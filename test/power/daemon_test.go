@@ -60,7 +60,7 @@ func newService(t *testing.T, journal powerfs.Journal, seed uint64, origin *urls
 	return s
 }
 
-// life runs the daemon until the power is cut, at one of so many steps from when it is ready, with client beside it, whose ctx
+// life runs the daemon until the power is cut, at one of so many steps from when a client is there, with client beside it, whose ctx
 // ends then.
 func (s *service) life(steps int, client func(ctx context.Context, session *urlsession.Session) error) {
 	s.t.Helper()
@@ -75,7 +75,7 @@ func (s *service) life(steps int, client func(ctx context.Context, session *urls
 		go func() {
 			select {
 			case <-ready:
-				done <- s.connect(ctx, client)
+				done <- s.connect(ctx, steps, client)
 			case <-ctx.Done():
 				done <- nil
 			}
@@ -85,10 +85,7 @@ func (s *service) life(steps int, client func(ctx context.Context, session *urls
 		var once sync.Once
 		status, stderr := s.run(cmd, func(line string) {
 			if line == "ready" {
-				once.Do(func() {
-					s.aim(steps)
-					close(ready)
-				})
+				once.Do(func() { close(ready) })
 			}
 		})
 		cancel()
@@ -103,11 +100,12 @@ func (s *service) life(steps int, client func(ctx context.Context, session *urls
 }
 
 // connect calls client with a session of the daemon, and cuts the power when it returns. Its error counts while there is power.
-func (s *service) connect(ctx context.Context, client func(ctx context.Context, session *urlsession.Session) error) error {
+func (s *service) connect(ctx context.Context, steps int, client func(ctx context.Context, session *urlsession.Session) error) error {
 	c := urlsession.Background("power")
 	c.Daemon = urlsession.Daemon{State: filepath.Join(s.dir, "state"), Command: []string{"/bin/false"}}
 	session, err := urlsession.New(c)
 	if err == nil {
+		s.aim(steps) // not before: New waits for a daemon that is gone, and has no ctx
 		err = client(ctx, session)
 		session.Close()
 	}

@@ -49,7 +49,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	powerfs.Sweep()
+	if err := powerfs.Guard(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "urlsession-binary-")
 		if err != nil {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -29,8 +28,7 @@ const patience = 10 * time.Second
 // Mount mounts the disk on a folder that exists. It needs root and /dev/fuse, else it is ErrUnavailable. A disk is mounted
 // once at a time.
 //
-// Where the process ends without Unmount, be it by kill -9, the kernel answers all that is asked of the mount with ENOTCONN: nobody
-// hangs. Sweep removes such a mount.
+// Where the process ends without Unmount, Guard takes the mount away.
 func (d *Disk) Mount(path string) (*Mount, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("%w: mounting needs root", ErrUnavailable)
@@ -41,7 +39,7 @@ func (d *Disk) Mount(path string) (*Mount, error) {
 		return nil, err
 	}
 	s, err := fuse.NewServer(server{fuse.NewDefaultRawFileSystem(), d}, path, &fuse.MountOptions{
-		FsName: name, Name: name, DirectMountStrict: true, MaxWrite: 1 << 20,
+		FsName: source(os.Getpid()), Name: name, DirectMountStrict: true, MaxWrite: 1 << 20,
 		ExplicitDataCacheControl: true, DisableReadDirPlus: true,
 		Logger: log.New(io.Discard, "", 0), // it tells what a lazy unmount does to requests under way
 	})
@@ -74,26 +72,5 @@ func (m *Mount) Unmount() error {
 		return nil
 	case <-time.After(patience):
 		return fmt.Errorf("unmount %s: the server does not end", m.Path)
-	}
-}
-
-// name is what /proc/self/mountinfo calls these mounts, after "fuse.".
-const name = "powerfs"
-
-// Sweep unmounts what dead processes have left mounted.
-func Sweep() {
-	list, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return
-	}
-	for line := range strings.Lines(string(list)) {
-		fields := strings.Fields(line)
-		if len(fields) < 5 || !strings.Contains(line, " - fuse."+name+" ") {
-			continue
-		}
-		var stat unix.Stat_t
-		if path := fields[4]; errors.Is(unix.Stat(path, &stat), unix.ENOTCONN) {
-			_ = unix.Unmount(path, unix.MNT_DETACH) // litter, at worst
-		}
 	}
 }

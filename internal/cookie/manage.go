@@ -1,0 +1,101 @@
+package cookie
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// All are the cookies that have not expired, by domain, path and name.
+func (s *Storage) All() []Cookie {
+	if s.file != nil {
+		s.refresh()
+	}
+	now := time.Now()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.list(func(e *entry) bool { return !e.expired(now) })
+}
+
+// list is a copy of the cookies that want says, in a fixed order.
+func (s *Storage) list(want func(*entry) bool) []Cookie {
+	var all []Cookie
+	for _, e := range s.entries() {
+		if want(e) {
+			c := e.Cookie
+			c.Accessed = time.Unix(0, e.accessed.Load())
+			all = append(all, c)
+		}
+	}
+	slices.SortFunc(all, func(a, b Cookie) int {
+		return cmp.Or(strings.Compare(a.Domain, b.Domain), strings.Compare(a.Path, b.Path), strings.Compare(a.Name, b.Name), a.Created.Compare(b.Created))
+	})
+	return all
+}
+
+// Set keeps c, in the place of the one of the same name, domain and path. An empty Path is "/"; Expires is cut to 400 days
+// from now, and one in the past removes the cookie; Created is now where it is zero and there was no such cookie; Updated
+// is now. The error is a *Refusal: whoever calls speaks for all hosts, but what no server could set is not taken.
+func (s *Storage) Set(c Cookie) error {
+	now := time.Now()
+	c.Domain = canonicalHost(strings.TrimPrefix(c.Domain, "."))
+	if c.Path == "" {
+		c.Path = "/"
+	}
+	if !c.HostOnly && (isAddress(c.Domain) || !strings.Contains(c.Domain, ".")) {
+		c.HostOnly = true // there is nothing below it
+	}
+	if err := c.check(); err != nil {
+		return err
+	}
+	c.Expires = capExpires(c.Expires, now)
+	c.Updated = now
+	if c.Accessed.IsZero() {
+		c.Accessed = now
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.find(c.key())
+	switch {
+	case c.expired(now):
+		if old != nil {
+			s.remove(old, now)
+		}
+		return nil
+	case old != nil:
+		c.Created = old.Created
+	case c.Created.IsZero():
+		c.Created = s.newCreated(now)
+	}
+	s.put(c)
+	return nil
+}
+
+// Remove removes the cookie that has c's Name, Domain, HostOnly and Path, and reports whether there was one.
+func (s *Storage) Remove(c Cookie) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.find(c.key())
+	if e == nil {
+		return false
+	}
+	s.remove(e, time.Now())
+	return true
+}
+
+// RemoveDomain removes the cookies of domain and of all below it, and reports how many there were.
+func (s *Storage) RemoveDomain(domain string) int {
+	domain = canonicalHost(strings.TrimPrefix(domain, "."))
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, e := range s.entries() {
+		if domainMatch(e.Domain, domain) {
+			s.remove(e, now)
+			n++
+		}
+	}
+	return n
+}
