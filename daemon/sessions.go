@@ -48,10 +48,18 @@ func newSessions(state string, db *sqlitestore.DB, o Options) *sessions {
 		started: time.Now(), resumed: make(chan struct{}), all: make(map[string]*slot)}
 }
 
-// resume opens the sessions that have something to do without being asked: tasks that have not ended, an end under way, or
-// events that wait for a launch command.
+// resume opens the sessions that have something to do without being asked, and then gives space back, which may take long:
+// nobody waits for that.
 func (ss *sessions) resume(ctx context.Context) {
-	defer close(ss.resumed)
+	ss.openDue(ctx)
+	close(ss.resumed)
+	if err := ss.db.Sweep(ctx); err != nil && ctx.Err() == nil { // it is done at the next start
+		ss.log.Warn("space in the database is not given back", "error", err)
+	}
+}
+
+// openDue opens those with tasks that have not ended, an end under way, or events that wait for a launch command.
+func (ss *sessions) openDue(ctx context.Context) {
 	infos, err := ss.db.Sessions(ctx)
 	if err != nil {
 		ss.log.Error("the sessions cannot be listed", "error", err)
@@ -67,9 +75,6 @@ func (ss *sessions) resume(ctx context.Context) {
 		if err != nil && ctx.Err() == nil { // it is tried again when somebody asks
 			ss.log.Error("a session does not go on", "session", info.Identifier, "error", err)
 		}
-	}
-	if err := ss.db.Sweep(ctx); err != nil && ctx.Err() == nil { // it is done at the next start
-		ss.log.Warn("space in the database is not given back", "error", err)
 	}
 }
 
