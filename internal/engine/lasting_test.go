@@ -155,3 +155,51 @@ func TestCancelLasts(t *testing.T) {
 		}
 	})
 }
+
+// A request that must not be sent twice is not, when its URL is replaced: it may have been applied at the old one.
+func TestReplacedURLOfAnUnsafeRequestUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l attempts
+		p := newDisk().boot(t, l.run(func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+			select {
+			case <-time.After(time.Minute):
+				return transfer.Result{}, lost(a.Number == 1)
+			case <-ctx.Done():
+				t.Error("it was broken off")
+				return transfer.Result{}, context.Cause(ctx)
+			}
+		}))
+		id := create(t, p.Engine, get("http://h/", method("POST"), retries(-1)))
+		time.Sleep(time.Second)
+		if err := p.ReplaceURL(t.Context(), id, "http://g/"); err != nil {
+			t.Fatal(err)
+		}
+		rec := end(t, p.Engine, id)
+		if list := l.list(); len(list) != 2 || list[1].Spec.Request.URL != "http://g/" || !errors.Is(rec.Failure.Err(), task.ConnectionLost) {
+			t.Errorf("%d attempts, then %v", len(list), rec.Failure.Err())
+		}
+	})
+}
+
+// A creation that fails while the last task ends does not take the wake-up with it.
+func TestFailedCreationAndTheLastEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls calls
+		p := newDisk().start(t, &process{beforeCreate: func(n int) error {
+			if n == 1 {
+				return nil
+			}
+			time.Sleep(time.Hour)
+			return store.ErrFull
+		}}, func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+			time.Sleep(time.Minute)
+			return answer(200)(ctx, a)
+		}, calls.count)
+		create(t, p.Engine, get("http://h/"))
+		if _, err := p.Create(t.Context(), get("http://h/"), nil); !errors.Is(err, task.CannotWriteFile) {
+			t.Errorf("got %v", err)
+		}
+		synctest.Wait()
+		calls.expect(t, 1, "after the creation failed")
+	})
+}
