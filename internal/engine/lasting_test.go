@@ -203,3 +203,21 @@ func TestFailedCreationAndTheLastEnd(t *testing.T) {
 		calls.expect(t, 1, "after the creation failed")
 	})
 }
+
+// Waits and retries take the place of those before that nobody was told of, also of a task that left memory in between.
+func TestRetriesOfTasksThatAreNotInMemoryCollapse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		p := d.boot(t, func(context.Context, *transfer.Attempt) (transfer.Result, error) {
+			return transfer.Result{Transactions: make([]task.Transaction, 1)}, lost(true)
+		}, resident(1))
+		const n = 20
+		for range n {
+			create(t, p.Engine, get("http://h/", retries(-1)))
+		}
+		time.Sleep(24 * time.Hour)
+		if events := len(d.log(t, 0)); events > 3*n {
+			t.Errorf("%d events of %d tasks", events, n)
+		}
+	})
+}

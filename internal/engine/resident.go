@@ -61,6 +61,9 @@ func (e *Engine) loadRun(ctx context.Context, id task.ID) (_ *run, fresh bool, e
 		r.earlier, err = e.store.Last(ctx)
 	}
 	if err == nil && rec.State != task.Completed {
+		if rec.Waiting != nil {
+			r.findTail(ctx)
+		}
 		r.restore(rec)
 	} else {
 		r.gone = true
