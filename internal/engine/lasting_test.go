@@ -221,3 +221,34 @@ func TestRetriesOfTasksThatAreNotInMemoryCollapse(t *testing.T) {
 		}
 	})
 }
+
+// A task whose URL was replaced while it was in the store alone does not run by its place among the tasks of the old host.
+func TestReplacedURLKeepsTheLimitOfItsHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running, most atomic.Int32
+		release := make(chan struct{})
+		p := newDisk().boot(t, func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+			if a.Spec.Request.URL == "http://h/" {
+				<-release
+				return answer(200)(ctx, a)
+			}
+			most.Store(max(most.Load(), running.Add(1)))
+			time.Sleep(time.Minute)
+			running.Add(-1)
+			return answer(200)(ctx, a)
+		}, resident(1), func(o *engineOptions) { o.MaxPerHost = 1 })
+		for range 10 {
+			create(t, p.Engine, get("http://h/"))
+		}
+		for id := task.ID(5); id <= 10; id++ {
+			if err := p.ReplaceURL(t.Context(), id, "http://g/"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		close(release)
+		time.Sleep(time.Hour)
+		if p.Alive() != 0 || most.Load() != 1 {
+			t.Errorf("%d are left; %d at once", p.Alive(), most.Load())
+		}
+	})
+}

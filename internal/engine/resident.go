@@ -137,7 +137,7 @@ func (e *Engine) promote(h *host, p place) {
 		}
 	case !fresh: // somebody else has just loaded it, and lets it go on
 		r.unlock()
-	case r.rec.State != task.Running || r.rec.Spec.Priority != p.priority || r.early() || e.cancelled() || r.hopeless():
+	case r.rec.State != task.Running || r.rec.Spec.Priority != p.priority || r.origin != h.key || r.early() || e.cancelled() || r.hopeless():
 		if r.phase != finished {
 			r.goOn()
 		}
