@@ -252,3 +252,42 @@ func TestReplacedURLKeepsTheLimitOfItsHost(t *testing.T) {
 		}
 	})
 }
+
+// A suspend or resume that the store does not take has not been.
+func TestSuspendThatCannotBeStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var full atomic.Bool
+		p := newDisk().start(t, &process{beforeSave: func(*task.Record) error {
+			if full.Load() {
+				return store.ErrFull
+			}
+			return nil
+		}}, hang)
+		ctx := t.Context()
+		id := create(t, p.Engine, get("http://h/"))
+		synctest.Wait()
+		expect := func(want task.State, n int) {
+			t.Helper()
+			synctest.Wait()
+			if rec, _ := p.Task(ctx, id); rec.State != want || rec.SuspendCount != n {
+				t.Errorf("it is %s, suspended %d times", rec.State, rec.SuspendCount)
+			}
+		}
+		full.Store(true)
+		if err := p.Suspend(ctx, id); !errors.Is(err, task.CannotWriteFile) {
+			t.Errorf("got %v", err)
+		}
+		expect(task.Running, 0)
+		full.Store(false)
+		p.Suspend(ctx, id)
+		expect(task.Suspended, 1)
+		full.Store(true)
+		if err := p.Resume(ctx, id); !errors.Is(err, task.CannotWriteFile) {
+			t.Errorf("got %v", err)
+		}
+		expect(task.Suspended, 1)
+		full.Store(false)
+		p.Resume(ctx, id)
+		expect(task.Running, 0)
+	})
+}

@@ -42,10 +42,7 @@ func (r *run) replaceURL(to string) error {
 		r.rec.Waiting = nil
 	}
 	r.rec.Next = time.Time{}
-	if err := r.save(); err != nil {
-		if !r.fenced {
-			r.rec = before
-		}
+	if err := r.saveOr(before); err != nil {
 		return err
 	}
 	e := r.e
