@@ -27,6 +27,24 @@ func TestErrorIsItsCodeAndItsCause(t *testing.T) {
 	}
 }
 
+// TestFailureInAText: events tell a failure in words alone, and its error says none of them twice.
+func TestFailureInAText(t *testing.T) {
+	for _, err := range []*task.Error{
+		{Op: "download", URL: "http://h/f", Code: task.BadServerResponse, Status: 404, Err: io.ErrUnexpectedEOF},
+		{Op: "download to", URL: "/a: b", Code: task.DestinationExists, Err: errors.New("x: destination exists (-4002): y")},
+		{Code: task.Cancelled},
+		{Code: task.TimedOut, Err: errors.New("no byte")},
+	} {
+		f := task.FailureIn(err.Code, err.Status, err.Error())
+		if f.Text() != err.Error() || f.Code != err.Code || f.Status != err.Status || err.Err != nil && f.Message != err.Err.Error() {
+			t.Errorf("%q became %#v", err, f)
+		}
+	}
+	if f := task.FailureIn(task.Cancelled, 0, "words: cancelled (-999)!"); f.Message != "words: cancelled (-999)!" || f.Op != "" {
+		t.Errorf("%#v", f)
+	}
+}
+
 func TestFailureSurvivesTheWire(t *testing.T) {
 	err := &task.Error{Op: "download", URL: "http://h/f", Code: task.BadServerResponse, Status: 404, Err: io.ErrUnexpectedEOF}
 	live := task.FailureOf(err)
