@@ -181,10 +181,14 @@ func FuzzRedact(f *testing.F) {
 }
 
 func TestRedactHeader(t *testing.T) {
-	h := http.Header{"Set-Cookie": {"a=secret", "b=secret"}, "Location": {"http://u:secret@h/?secret"}, "Etag": {`"x"`}}
+	h := http.Header{"Set-Cookie": {"a=secret", "b=secret"}, "Location": {"http://u:secret@h/?secret"}, "Etag": {`"x"`},
+		"X-Auth-Token": {"secret"}, "X-Api-Key": {"secret"}, "Link": {`<http://h/a?secret>; rel=next, </b>; rel=prev`}}
 	got := task.RedactHeader(h)
 	if s := fmt.Sprint(got); strings.Contains(s, "secret") || got.Get("Etag") != `"x"` {
 		t.Errorf("%v", got)
+	}
+	if l := got.Get("Link"); l != "<http://h/a?REDACTED>; rel=next, </b>; rel=prev" {
+		t.Errorf("Link: %s", l)
 	}
 	if h.Get("Set-Cookie") != "a=secret" {
 		t.Error("the header itself was changed")
