@@ -146,7 +146,10 @@ func run(ctx context.Context, o Options) (err error) {
 			stop(errTaken)
 		}
 	})
-	loops.Go(func() { ss.resume(ctx) })
+	loops.Go(func() {
+		ss.resume(ctx)
+		ss.revisit(ctx)
+	})
 	o.Logger.Info("the daemon serves", "state", f.path, "socket", sockets.String())
 	tellReady(o)
 

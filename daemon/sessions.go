@@ -48,17 +48,21 @@ func newSessions(state string, db *sqlitestore.DB, o Options) *sessions {
 		started: time.Now(), resumed: make(chan struct{}), all: make(map[string]*slot)}
 }
 
-// dueEvery is how often sessions that are not open are looked at for something to do.
-const dueEvery = time.Hour
-
-// resume opens the sessions that have something to do without being asked, now and whenever that is so until ctx ends. What
-// follows after ss.resumed is closed may take long, and nobody waits for it.
+// resume opens the sessions that have something to do without being asked, and then gives space back, which may take long and
+// nobody waits for: ss.resumed is closed before.
 func (ss *sessions) resume(ctx context.Context) {
 	ss.openDue(ctx, ss.due)
 	close(ss.resumed)
 	if err := ss.db.Sweep(ctx); err != nil && ctx.Err() == nil { // it is done at the next start
 		ss.log.Warn("space in the database is not given back", "error", err)
 	}
+}
+
+// dueEvery is how often sessions that are not open are looked at for something to do.
+const dueEvery = time.Hour
+
+// revisit opens the sessions that come to have something to do, history that is past its retention too, until ctx ends.
+func (ss *sessions) revisit(ctx context.Context) {
 	again := time.NewTicker(dueEvery)
 	defer again.Stop()
 	for {
