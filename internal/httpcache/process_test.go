@@ -1,0 +1,4 @@
+package httpcache
+
+func childRewrite(string) {}
+func childShare(string)   {}
