@@ -261,8 +261,12 @@ func (d *disk) stored(size int64, paths ...string) {
 	}
 }
 
-// outcome tells of a failure to store, once.
+// outcome tells of a failure to store, once. That another process's Reset or collect has taken away what was being written is
+// none.
 func (d *disk) outcome(err error) error {
+	if _, gone := os.Lstat(d.folder); errors.Is(err, durable.ErrLocked) || errors.Is(err, fs.ErrNotExist) && gone == nil {
+		return err
+	}
 	d.mu.Lock()
 	known := d.failing
 	d.failing = true
