@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -78,11 +79,26 @@ func (s *stored) answer(q *query, source Source) *http.Response {
 		s.close()
 		resp.Body = http.NoBody
 	} else {
-		resp.Body = s.body.section(from, length)
+		resp.Body = &cachedBody{q.req.Context(), s.body.section(from, length)}
 	}
 	report(q.req.Context(), source)
 	return resp
 }
+
+// cachedBody is a stored body that ends with its request's context, as one from the network does.
+type cachedBody struct {
+	ctx  context.Context
+	body io.ReadCloser
+}
+
+func (b *cachedBody) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return b.body.Read(p)
+}
+
+func (b *cachedBody) Close() error { return b.body.Close() }
 
 func setStatus(resp *http.Response, status int) {
 	resp.StatusCode, resp.Status = status, fmt.Sprintf("%d %s", status, http.StatusText(status))

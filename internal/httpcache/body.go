@@ -75,7 +75,7 @@ func (r *fileReader) load() error {
 	if _, err := r.b.f.ReadAt(chunk, r.offset); errors.Is(err, os.ErrClosed) {
 		return err
 	} else if err != nil {
-		return r.damaged(err)
+		return r.damaged(errors.Join(ErrDamaged, err))
 	}
 	if crc32.Checksum(chunk, castagnoli) != sum {
 		return r.damaged(ErrDamaged)
@@ -95,7 +95,9 @@ func (r *fileReader) load() error {
 }
 
 func (r *fileReader) damaged(err error) error {
-	r.b.d.remove(r.b.key)
+	if errors.Is(err, ErrDamaged) {
+		r.b.d.remove(r.b.key)
+	}
 	return fileError("read from the cache", r.b.f.Name(), task.ConnectionLost, err)
 }
 

@@ -89,8 +89,8 @@ func (q *query) selected(h *head) bool { return h.URL == q.url && h.selects(q.re
 // body was read to the end; read it to the end or close it, as always. The error where ReturnDontLoad finds nothing is a
 // *task.Error; all others are the next RoundTripper's.
 func (c *Cache) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL == nil {
-		return c.next.RoundTrip(req)
+	if req.URL == nil || req.Context().Err() != nil {
+		return c.next.RoundTrip(req) // it knows what to say of that
 	}
 	hasBody := req.Body != nil && req.Body != http.NoBody
 	bypass, _ := req.Context().Value(bypassKey).(bool)
@@ -99,6 +99,12 @@ func (c *Cache) RoundTrip(req *http.Request) (*http.Response, error) {
 		return c.get(c.query(req))
 	case req.Method == http.MethodHead && !hasBody && !bypass:
 		return c.head(c.query(req))
+	}
+	if q := c.query(req); q.policy == ReturnDontLoad { // whatever it is, it needs the network
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		return q.unanswered()
 	}
 	resp, err := c.next.RoundTrip(req)
 	if err == nil {
@@ -139,7 +145,10 @@ func (c *Cache) head(q *query) (*http.Response, error) {
 	s := c.lookup(q)
 	if s != nil {
 		defer s.close()
-		if !q.forwarded() && !q.hasConditions() && q.judge(s.head, time.Now()) != validate {
+		if v := q.judge(s.head, time.Now()); !q.forwarded() && !q.hasConditions() && v != validate {
+			if v == serveAndRenew {
+				c.renew(q)
+			}
 			resp := s.response(q)
 			resp.Body = http.NoBody
 			report(q.req.Context(), FromCache)

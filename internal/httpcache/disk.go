@@ -62,6 +62,7 @@ type disk struct {
 	failing bool
 	dirty   map[string]struct{} // paths that were stored since the last Flush
 
+	committing sync.Mutex // two changes of a name at once would leave a body that no entry names
 	collecting sync.Mutex
 }
 
@@ -93,16 +94,9 @@ func (d *disk) path(k key, slot int) string {
 
 func (d *disk) bodyPath(k key, slot int, h *head) string { return d.path(k, slot) + "." + h.Body }
 
-// read reads the entry in a slot. A file that is not what was written is removed, with the others of its key. The error is
-// fs.ErrNotExist where there is none.
+// read reads the entry in a slot. The error is fs.ErrNotExist where there is none, and ErrDamaged where the file is not what was
+// written: then it is the caller's to remove it, with the others of its key.
 func (d *disk) read(k key, slot int) (h *head, inline []byte, used time.Time, err error) {
-	if h, inline, used, err = d.decode(k, slot); errors.Is(err, ErrDamaged) {
-		d.remove(k)
-	}
-	return h, inline, used, err
-}
-
-func (d *disk) decode(k key, slot int) (h *head, inline []byte, used time.Time, err error) {
 	f, err := os.OpenFile(d.path(k, slot), os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, nil, used, err
@@ -140,6 +134,10 @@ func (d *disk) find(k key, wanted func(*head) bool) *stored {
 func (d *disk) look(k key, wanted func(*head) bool) (s *stored, used time.Time, gone bool) {
 	for slot := range maxVariants {
 		h, inline, at, err := d.read(k, slot)
+		if errors.Is(err, ErrDamaged) {
+			d.remove(k)
+			return nil, used, false
+		}
 		if err != nil {
 			break
 		}
@@ -202,27 +200,44 @@ func (d *disk) put(path string, data []byte) error {
 	return f.Close()
 }
 
-// update replaces the entry's file, unless another entry has taken its place. Between the look and the rename one may: then it is
-// lost, which a cache may do.
+// update replaces the entry's file, unless another entry has taken its place. Between the look and the rename another process may
+// put one there: then that is lost, which a cache may do.
 func (d *disk) update(s *stored, h *head) error {
+	path := d.path(s.key, s.slot)
+	replaced, err := d.replace(s, h, path)
+	switch {
+	case err != nil:
+		return d.outcome(err)
+	case replaced:
+		d.stored(0, path)
+	}
+	return nil
+}
+
+// replace is false where the entry is there no more.
+func (d *disk) replace(s *stored, h *head, path string) (bool, error) {
+	d.committing.Lock()
+	defer d.committing.Unlock()
 	old, inline, _, err := d.read(s.key, s.slot)
 	if err != nil || !bytes.Equal(old.ID, h.ID) {
-		return err
+		return false, nil
 	}
 	data, err := encodeEntry(h, inline, d.sealer)
-	if err != nil {
-		return err
+	if err == nil {
+		err = d.put(path, data)
 	}
-	path := d.path(s.key, s.slot)
-	if err := d.put(path, data); err != nil {
-		return d.outcome(err)
-	}
-	d.stored(0, path)
-	return nil
+	return err == nil, err
 }
 
 // remove removes k's entries, the last first: whoever adds one meanwhile puts it where it is found, or where collect removes it.
 func (d *disk) remove(k key) error {
+	d.committing.Lock()
+	defer d.committing.Unlock()
+	return d.removeLocked(k)
+}
+
+// removeLocked is remove for who holds committing.
+func (d *disk) removeLocked(k key) error {
 	n := 0
 	for n < maxVariants {
 		if _, err := os.Lstat(d.path(k, n)); err != nil {
@@ -233,7 +248,7 @@ func (d *disk) remove(k key) error {
 	var failed error
 	for n--; n >= 0; n-- {
 		paths := []string{d.path(k, n)}
-		if h, _, _, err := d.decode(k, n); err == nil && h.Body != "" {
+		if h, _, _, err := d.read(k, n); err == nil && h.Body != "" {
 			paths = append(paths, d.bodyPath(k, n, h))
 		}
 		for _, path := range paths {
@@ -262,9 +277,9 @@ func (d *disk) stored(size int64, paths ...string) {
 }
 
 // outcome tells of a failure to store, once. That another process's Reset or collect has taken away what was being written is
-// none.
+// none, nor is a head of megabytes.
 func (d *disk) outcome(err error) error {
-	if _, gone := os.Lstat(d.folder); errors.Is(err, durable.ErrLocked) || errors.Is(err, fs.ErrNotExist) && gone == nil {
+	if _, gone := os.Lstat(d.folder); errors.Is(err, errTooLarge) || errors.Is(err, durable.ErrLocked) || errors.Is(err, fs.ErrNotExist) && gone == nil {
 		return err
 	}
 	d.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -322,5 +323,97 @@ func TestFailingFolder(t *testing.T) {
 	w.do(newRequest(t, numberedURL(0)))
 	if !w.has(0, 100) {
 		t.Error("it does not recover")
+	}
+}
+
+// TestLockedSealer: entries that cannot be opened for now count as missing, and stay.
+func TestLockedSealer(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	key := &keyring{Sealer: newSealer("key")}
+	var warned int
+	w := newWorld(t, open(t, folder, FolderOptions{Sealer: key, Warn: func(error) { warned++ }}), Options{})
+	w.answer = numbered(2 * chunkSize)
+	w.do(newRequest(t, numberedURL(0)))
+	key.locked = true
+	if w.has(0, 2*chunkSize) {
+		t.Error("a locked entry was opened")
+	}
+	w.do(newRequest(t, numberedURL(0)))
+	if warned != 1 {
+		t.Errorf("warned %d times", warned)
+	}
+	key.locked = false
+	if !w.has(0, 2*chunkSize) {
+		t.Error("the entry has not stayed")
+	}
+}
+
+type keyring struct {
+	Sealer
+	locked bool
+}
+
+var errKeyring = errors.New("the keyring is locked")
+
+func (k *keyring) Seal(b []byte) ([]byte, error) {
+	if k.locked {
+		return nil, errKeyring
+	}
+	return k.Sealer.Seal(b)
+}
+
+func (k *keyring) Open(b []byte) ([]byte, error) {
+	if k.locked {
+		return nil, errKeyring
+	}
+	return k.Sealer.Open(b)
+}
+
+// TestManyAtOnce: requests, changes and looks of many goroutines give no wrong byte, and leave nothing.
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	for kind, s := range map[string]*Storage{"memory": InMemory(2 << 20), "folder": open(t, folder, FolderOptions{Capacity: 2 << 20})} {
+		c := New(origin(func(req *http.Request) (*http.Response, error) {
+			if req.Header.Get("If-None-Match") != "" {
+				return reply(304, "", "Cache-Control: max-age=60, stale-while-revalidate=60"), nil
+			}
+			return numbered(70_000)(req), nil
+		}), s, Options{})
+		var done sync.WaitGroup
+		for g := range 8 {
+			done.Go(func() {
+				for i := range 40 {
+					n := (g + i) % 5
+					method := http.MethodGet
+					if (g+i)%11 == 0 {
+						method = http.MethodPost
+					}
+					req := newRequest(t, method+" "+numberedURL(n))
+					resp, err := c.RoundTrip(req.WithContext(WithPolicy(req.Context(), []Policy{UseProtocol, ReloadIgnoringLocal, ReloadRevalidating}[i%3])))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					body, err := io.ReadAll(resp.Body)
+					resp.Body.Close()
+					if err != nil || !bytes.Equal(body, pattern(byte('A'+n), 70_000)) {
+						t.Errorf("%s: %d bytes, %v", kind, len(body), err)
+					}
+					if i%13 == 0 {
+						s.Entries()
+					}
+				}
+			})
+		}
+		done.Wait()
+		c.Close()
+		if len(s.writers) != 0 {
+			t.Errorf("%s: %d writers are left", kind, len(s.writers))
+		}
+	}
+	if got := files(t, folder); len(got[bodyOfEntry]) != len(got[entryFile]) || len(got[temporaryFile]) != 0 {
+		t.Errorf("the folder has %v", got)
 	}
 }

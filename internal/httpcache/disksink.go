@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"crypto/rand"
+	"errors"
 	"os"
 	"time"
 
@@ -76,18 +77,30 @@ func (s *diskSink) commit(k key, h *head, replaced func(*head) bool) error {
 			return err
 		}
 	}
+	size, paths, err := s.name(k, h, replaced)
+	if err != nil {
+		return s.d.outcome(err)
+	}
+	s.d.stored(size, paths...)
+	return nil
+}
+
+// name gives the body, then the entry its name. paths are these, and size is what they measure.
+func (s *diskSink) name(k key, h *head, replaced func(*head) bool) (size int64, paths []string, err error) {
+	s.d.committing.Lock()
+	defer s.d.committing.Unlock()
 	slot, old := s.d.slot(k, replaced)
 	path := s.d.path(k, slot)
-	var paths []string
 	if s.f != nil {
 		h.Body, h.Chunks = rand.Text(), s.chunks
 		body := s.d.bodyPath(k, slot, h)
 		if err := durable.Rename(s.f.Name(), body); err != nil {
-			return s.d.outcome(err)
+			return 0, nil, err
 		}
 		s.f.Close()
 		s.f = nil
 		paths = append(paths, body)
+		size = blocks(s.size)
 	}
 	data, err := encodeEntry(h, s.buffer, s.d.sealer)
 	if err == nil {
@@ -97,25 +110,24 @@ func (s *diskSink) commit(k key, h *head, replaced func(*head) bool) error {
 		if h.Body != "" {
 			os.Remove(paths[0])
 		}
-		return s.d.outcome(err)
+		return 0, nil, err
 	}
 	if old != nil && old.Body != "" {
 		os.Remove(s.d.bodyPath(k, slot, old))
 	}
-	size := blocks(int64(len(data)))
-	if h.Body != "" {
-		size += blocks(s.size)
-	}
-	s.d.stored(size, append(paths, path)...)
-	return nil
+	return size + blocks(int64(len(data))), append(paths, path), nil
 }
 
 // slot is where a new entry of k goes: in place of one that it replaces, else behind the last, else in place of the one that was
-// used longest ago. old is the entry that is there.
+// used longest ago. old is the entry that is there. committing is held.
 func (d *disk) slot(k key, replaced func(*head) bool) (slot int, old *head) {
 	var oldest time.Time
 	for i := range maxVariants {
 		h, _, used, err := d.read(k, i)
+		if errors.Is(err, ErrDamaged) {
+			d.removeLocked(k)
+			return 0, nil
+		}
 		if err != nil {
 			return i, nil
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net/http"
+	"strings"
 )
 
 // An entry is a file of its head, with the body where that is small:
@@ -31,6 +32,8 @@ const (
 // open only as such. Its methods may be called from several goroutines. It is cookie.Sealer.
 type Sealer interface {
 	Seal(secret []byte) (sealed []byte, err error)
+	// Open gives back what Seal got. The error is ErrDamaged where sealed is not what Seal made with this key. Any other
+	// error says that there is no telling, such as a keyring that is locked: then the entry stays, and counts as missing.
 	Open(sealed []byte) (secret []byte, err error)
 }
 
@@ -51,8 +54,76 @@ func encodeEntry(h *head, inline []byte, sealer Sealer) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if len(payload) > maxHead-len(fileKind)-32 {
+		return nil, errTooLarge
+	}
 	line := fmt.Appendf(nil, "%s%08x %d\n", fileKind, crc32.Checksum(payload, castagnoli), len(payload))
 	return append(line, payload...), nil
+}
+
+// MarshalJSON writes the bytes of fields and URL, which need not be UTF-8, as characters of the same numbers (ISO 8859-1):
+// JSON has no bytes.
+func (h *head) MarshalJSON() ([]byte, error) {
+	type plain head
+	n := plain(*h)
+	n.URL, n.Header = widen(h.URL), make(http.Header, len(h.Header))
+	for name, values := range h.Header {
+		for _, v := range values {
+			n.Header[widen(name)] = append(n.Header[widen(name)], widen(v))
+		}
+	}
+	return json.Marshal(n)
+}
+
+func (h *head) UnmarshalJSON(data []byte) error {
+	type plain head
+	var n plain
+	if err := json.Unmarshal(data, &n); err != nil {
+		return err
+	}
+	*h = head(n)
+	h.URL, h.Header = narrow(n.URL), make(http.Header, len(n.Header))
+	for name, values := range n.Header {
+		for _, v := range values {
+			h.Header[narrow(name)] = append(h.Header[narrow(name)], narrow(v))
+		}
+	}
+	return nil
+}
+
+func widen(s string) string {
+	if isASCII(s) {
+		return s
+	}
+	wide := make([]rune, len(s))
+	for i := range len(s) {
+		wide[i] = rune(s[i])
+	}
+	return string(wide)
+}
+
+// narrow is the reverse of widen. What widen cannot have made becomes a question mark.
+func narrow(s string) string {
+	if isASCII(s) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if r > 0xff {
+			r = '?'
+		}
+		b.WriteByte(byte(r))
+	}
+	return b.String()
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
 }
 
 // decodeEntry reads what encodeEntry made. inline aliases data where nothing is sealed. The error is ErrDamaged, or the Sealer's.
@@ -70,9 +141,6 @@ func decodeEntry(data []byte, sealer Sealer) (h *head, inline []byte, err error)
 	h = new(head)
 	if !ok || json.Unmarshal(first, h) != nil || h.Length < 0 || h.Status < 200 || h.Status > 999 {
 		return nil, nil, ErrDamaged
-	}
-	if h.Header == nil {
-		h.Header = make(http.Header)
 	}
 	if h.Body == "" {
 		if int64(len(inline)) != h.Length {

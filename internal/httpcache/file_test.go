@@ -10,7 +10,7 @@ import (
 
 func sampleHead(length int64) *head {
 	h := &head{
-		ID: []byte("0123456789abcdef"), URL: page, Status: 200, Proto: "HTTP/2.0", Header: http.Header{"Etag": {`"1"`}, "X-Bytes": {"\xff"}},
+		ID: []byte("0123456789abcdef"), URL: page, Status: 200, Proto: "HTTP/2.0", Header: http.Header{"Etag": {`"1"`}, "X-Bytes": {"\xff\u00fc"}},
 		Requested: time.Unix(1e9, 5).UTC(), Received: time.Unix(1e9, 7).UTC(), Length: length,
 	}
 	h.selectBy(http.Header{"Authorization": {"secret"}})
@@ -25,7 +25,7 @@ func TestEntryFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		h, inline, err := decodeEntry(data, sealer)
-		if err != nil || string(inline) != "b\no\n" || !h.selects(http.Header{"Authorization": {"secret"}}) || h.Received != time.Unix(1e9, 7).UTC() {
+		if err != nil || string(inline) != "b\no\n" || !h.selects(http.Header{"Authorization": {"secret"}}) || h.Received != time.Unix(1e9, 7).UTC() || h.Header.Get("X-Bytes") != "\xff\u00fc" {
 			t.Errorf("%s: %+v %q %v", name, h, inline, err)
 		}
 		if bytes.Contains(data, []byte("secret")) {

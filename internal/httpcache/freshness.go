@@ -113,7 +113,8 @@ func (q *query) judge(h *head, now time.Time) verdict {
 	if most, ok := q.cc.seconds("max-stale"); ok && age-lifetime <= most {
 		return serve
 	}
-	if most, ok := cc.seconds("stale-while-revalidate"); ok && age-lifetime <= most && !limited && !q.cc.has("min-fresh") {
+	if most, ok := cc.seconds("stale-while-revalidate"); ok && age-lifetime <= most && !limited &&
+		!q.cc.has("min-fresh") && !q.cc.has("no-store") && !q.cc.has("only-if-cached") {
 		return serveAndRenew
 	}
 	return validate

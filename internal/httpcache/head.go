@@ -70,24 +70,29 @@ func newHead(q *query, resp *http.Response, requested, received time.Time) *head
 	return h
 }
 
-// select notes that the request's fields that the response varies by have selected it. It is false for a response that no
-// other request selects: Vary: *.
+// selectBy notes that the request's fields that the response varies by have selected it. It is false for a response that no
+// other request selects: Vary: *, or what is no field's name.
 //
 // Authorization is always among them, unless the response is public: what one user's credentials brought is for these
 // credentials, and an answer without them is none with them. RFC 9111 leaves that to a private cache, which it takes to
-// have one user; an application may have several accounts.
+// have one user; an application may have several accounts. What is coded is only for who accepts the same codings, also
+// where the server forgets to say so.
 func (h *head) selectBy(req http.Header) bool {
 	var names []string
 	if !responseDirectives(h.Header).has("public") {
 		names = append(names, "authorization")
 	}
+	if h.Header["Content-Encoding"] != nil {
+		names = append(names, "accept-encoding")
+	}
 	for _, v := range h.Header["Vary"] {
 		for name := range strings.SplitSeq(v, ",") {
 			switch name = strings.ToLower(textproto.TrimString(name)); name {
 			case "":
-			case "*":
-				return false
 			default:
+				if name == "*" || strings.ContainsFunc(name, func(r rune) bool { return r > 127 || !isToken(byte(r)) }) {
+					return false
+				}
 				names = append(names, name)
 			}
 		}

@@ -147,8 +147,8 @@ func (w *world) lastAsked(name string) string {
 	return strings.Join(w.asked[len(w.asked)-1].Header[name], ", ")
 }
 
-// inBoth runs a test with fake time, in a Storage of each kind.
-func inBoth(t *testing.T, o Options, fn func(t *testing.T, w *world)) {
+// inEach runs a test with fake time, in a Storage of each kind.
+func inEach(t *testing.T, o Options, fn func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { fn(t, newWorld(t, InMemory(1<<20), o)) })

@@ -51,7 +51,7 @@ func (m *memory) find(k key, wanted func(*head) bool) *stored {
 func (m *memory) create(size int64) (sink, error) {
 	s := &memorySink{m: m}
 	if size > 0 {
-		s.body = make([]byte, 0, size)
+		s.body = make([]byte, 0, min(size, chunkSize)) // no more on a server's mere word
 	}
 	return s, nil
 }
@@ -84,7 +84,10 @@ func (s *memorySink) commit(k key, h *head, replaced func(*head) bool) error {
 	if len(m.keys[k]) >= maxVariants {
 		m.drop(oldest)
 	}
-	e := &memoryEntry{key: k, head: h, body: append([]byte(nil), s.body...), used: time.Now()} // no larger than it need be
+	if cap(s.body)-len(s.body) > len(s.body)/8 {
+		s.body = bytes.Clone(s.body)
+	}
+	e := &memoryEntry{key: k, head: h, body: s.body, used: time.Now()}
 	m.keys[k] = append(m.keys[k], m.lru.PushFront(e))
 	m.used += e.size()
 	for m.used > m.capacity {

@@ -19,7 +19,7 @@ func date(ago time.Duration) string { return time.Now().Add(-ago).UTC().Format(h
 
 func TestFreshThenValidated(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.says(200, "one", "Cache-Control: max-age=60", `Etag: "1"`, "Last-Modified: "+date(time.Hour), "Set-Cookie: a=secret", "X-A: old", "Content-Type: text/plain")
 		w.get(page, 200, "one", FromNetwork)
 		time.Sleep(59 * time.Second)
@@ -119,7 +119,7 @@ func TestWhatIsStored(t *testing.T) {
 
 func TestImmutable(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.says(200, "x", "Cache-Control: max-age=60, immutable", `Etag: "1"`)
 		w.get(page, 200, "x", FromNetwork)
 		time.Sleep(30 * time.Second)
@@ -132,7 +132,7 @@ func TestImmutable(t *testing.T) {
 
 func TestNoCacheWithFields(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.says(200, "x", `Cache-Control: max-age=60, no-cache="X-Secret, x-other"`, "X-Secret: s", "X-Other: o", "X-Kept: k")
 		if resp := w.get(page, 200, "x", FromNetwork); resp.Header.Get("X-Secret") != "s" {
 			t.Error("the first answer has lost a field")
@@ -146,7 +146,7 @@ func TestNoCacheWithFields(t *testing.T) {
 
 func TestConnectionFieldsAreNotStored(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.says(200, "x", "Cache-Control: max-age=60", "Connection: close, x-hop", "X-Hop: h", "Keep-Alive: 5", "Proxy-Authenticate: Basic")
 		w.get(page, 200, "x", FromNetwork)
 		resp := w.get(page, 200, "x", FromCache)
@@ -160,7 +160,7 @@ func TestConnectionFieldsAreNotStored(t *testing.T) {
 
 func TestPolicies(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		do := func(p Policy, wantBody string, want Source) {
 			t.Helper()
 			if _, body := w.do(w.under(p, page)); body != wantBody || w.source != want {
@@ -216,7 +216,7 @@ func TestPolicies(t *testing.T) {
 
 func TestPolicyOfOptions(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{Policy: ReturnDontLoad}, func(t *testing.T, w *world) {
+	inEach(t, Options{Policy: ReturnDontLoad}, func(t *testing.T, w *world) {
 		if _, err := w.cache.RoundTrip(newRequest(t, page)); !errors.Is(err, task.CannotLoadFromNetwork) {
 			t.Errorf("%v", err)
 		}
@@ -228,7 +228,7 @@ func TestPolicyOfOptions(t *testing.T) {
 
 func TestOnlyIfCached(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.get(page, 504, "", FromCache, "Cache-Control: only-if-cached")
 		w.says(200, "x", "Cache-Control: max-age=60", `Etag: "1"`)
 		w.get(page, 200, "x", FromNetwork)
@@ -241,7 +241,7 @@ func TestOnlyIfCached(t *testing.T) {
 
 func TestVary(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.answer = func(req *http.Request) *http.Response {
 			return reply(200, "in "+req.Header.Get("Accept-Encoding"), "Cache-Control: max-age=60", "Vary: Accept-Encoding", "Vary: accept-language, ")
 		}
@@ -279,7 +279,7 @@ func TestVary(t *testing.T) {
 
 func TestAuthorization(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.answer = func(req *http.Request) *http.Response {
 			return reply(200, "for "+req.Header.Get("Authorization"), "Cache-Control: max-age=60")
 		}
@@ -324,7 +324,7 @@ func TestURLs(t *testing.T) {
 
 func TestInvalidation(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		other, foreign := page+"/other", "https://example.net/x"
 		fill := func() {
 			w.says(200, "x", "Cache-Control: max-age=3600")
@@ -367,7 +367,7 @@ func TestInvalidation(t *testing.T) {
 // TestInvalidatedOnTheWay: what was asked for before a change is not stored after it.
 func TestInvalidatedOnTheWay(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.says(200, "before", "Cache-Control: max-age=60")
 		resp, err := w.cache.RoundTrip(newRequest(t, page))
 		if err != nil {
@@ -395,7 +395,7 @@ func TestInvalidatedOnTheWay(t *testing.T) {
 
 func TestHead(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.says(200, "", "Cache-Control: max-age=60")
 		w.get("HEAD "+page, 200, "", FromNetwork)
 		w.get("HEAD "+page, 200, "", FromNetwork) // HEAD stores nothing
@@ -429,7 +429,7 @@ func TestHead(t *testing.T) {
 
 func TestRanges(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		modified := date(time.Hour)
 		w.says(206, "23", "Cache-Control: max-age=60", "Content-Range: bytes 2-3/10", `Etag: "1"`)
 		w.get(page, 206, "23", FromNetwork, "Range: bytes=2-3")
@@ -481,7 +481,7 @@ func TestRanges(t *testing.T) {
 
 func TestConditionsOfTheCaller(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.says(200, "x", "Cache-Control: max-age=60", `Etag: W/"1"`, "Last-Modified: "+date(time.Hour))
 		w.get(page, 200, "x", FromNetwork)
 		w.get(page, 304, "", FromCache, `If-None-Match: "0", "1"`)
@@ -504,7 +504,7 @@ func TestConditionsOfTheCaller(t *testing.T) {
 // TestUnexpected304: a 304 about another entity tag is no answer.
 func TestUnexpected304(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.says(200, "x", "Cache-Control: max-age=0", `Etag: "1"`)
 		w.get(page, 200, "x", FromNetwork)
 		w.answer = func(req *http.Request) *http.Response {
@@ -519,7 +519,7 @@ func TestUnexpected304(t *testing.T) {
 
 func TestChangedToWhatMayNotBeStored(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.says(200, "x", "Cache-Control: max-age=60", `Etag: "1"`)
 		w.get(page, 200, "x", FromNetwork)
 		w.says(200, "secret", "Cache-Control: no-store")
@@ -532,7 +532,7 @@ func TestChangedToWhatMayNotBeStored(t *testing.T) {
 
 func TestStaleIfError(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.says(200, "x", "Cache-Control: max-age=60, stale-if-error=60", `Etag: "1"`)
 		w.get(page, 200, "x", FromNetwork)
 		w.get(page+"/strict", 200, "x", FromNetwork)
@@ -565,7 +565,7 @@ func TestStaleIfError(t *testing.T) {
 
 func TestStaleWhileRevalidate(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.says(200, "1", "Cache-Control: max-age=60, stale-while-revalidate=60", `Etag: "1"`)
 		w.get(page, 200, "1", FromNetwork)
 		time.Sleep(90 * time.Second)
@@ -645,7 +645,7 @@ func TestWillCache(t *testing.T) {
 		resp.Header.Del("X-Private")
 		return resp.Request.URL.Path != "/page/not"
 	}}
-	inBoth(t, o, func(t *testing.T, w *world) {
+	inEach(t, o, func(t *testing.T, w *world) {
 		w.says(200, "x", "Cache-Control: max-age=60", "X-Private: p")
 		if resp := w.get(page, 200, "x", FromNetwork); resp.Header.Get("X-Seen") != "" || resp.Header.Get("X-Private") != "p" {
 			t.Error("the hook has changed the answer")
@@ -660,7 +660,7 @@ func TestWillCache(t *testing.T) {
 
 func TestUserinfoAndHost(t *testing.T) {
 	t.Parallel()
-	inBoth(t, Options{}, func(t *testing.T, w *world) {
+	inEach(t, Options{}, func(t *testing.T, w *world) {
 		w.says(200, "x", "Cache-Control: max-age=60")
 		req := newRequest(t, page)
 		req.Host = "other.example"
@@ -668,6 +668,73 @@ func TestUserinfoAndHost(t *testing.T) {
 		w.get(page, 200, "x", FromNetwork)
 		if w.do(req); w.source != FromCache {
 			t.Error("the Host field is part of the URL")
+		}
+	})
+}
+
+// TestCodedWithoutVary: who asks for a part, and so for no coding, does not get a part of a coded body.
+func TestCodedWithoutVary(t *testing.T) {
+	t.Parallel()
+	inEach(t, Options{}, func(t *testing.T, w *world) {
+		w.says(200, "coded", "Cache-Control: max-age=60", "Content-Encoding: gzip")
+		w.get(page, 200, "coded", FromNetwork, "Accept-Encoding: gzip")
+		w.get(page, 200, "coded", FromCache, "Accept-Encoding: gzip")
+		w.says(206, "pl", "Content-Range: bytes 0-1/5")
+		w.get(page, 206, "pl", FromNetwork, "Range: bytes=0-1")
+	})
+}
+
+func TestContext(t *testing.T) {
+	t.Parallel()
+	inEach(t, Options{}, func(t *testing.T, w *world) {
+		w.says(200, "body", "Cache-Control: max-age=60")
+		w.get(page, 200, "body", FromNetwork)
+		ctx, cancel := context.WithCancel(context.Background())
+		resp, err := w.cache.RoundTrip(newRequest(t, page).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if n, err := resp.Body.Read(make([]byte, 4)); n != 0 || err != context.Canceled {
+			t.Errorf("%d, %v", n, err)
+		}
+		resp.Body.Close()
+		w.err = context.Canceled
+		if _, err := w.cache.RoundTrip(newRequest(t, page).WithContext(ctx)); err != context.Canceled {
+			t.Errorf("asked when it was over: %v", err)
+		}
+	})
+}
+
+func TestReturnDontLoadOfOtherMethods(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, InMemory(1<<20), Options{})
+	req := w.under(ReturnDontLoad, "POST "+page)
+	body := &closing{Reader: strings.NewReader("x")}
+	req.Body = body
+	if _, err := w.cache.RoundTrip(req); !errors.Is(err, task.CannotLoadFromNetwork) || len(w.asked) != 0 || !body.closed {
+		t.Errorf("%v, asked %d times, closed %v", err, len(w.asked), body.closed)
+	}
+}
+
+type closing struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closing) Close() error { c.closed = true; return nil }
+
+// TestFieldsOfBytes: fields come back byte for byte, whatever they hold.
+func TestFieldsOfBytes(t *testing.T) {
+	t.Parallel()
+	inEach(t, Options{}, func(t *testing.T, w *world) {
+		const value = "na\xefve \u00fc <&> \"q\""
+		w.says(200, "x", "Cache-Control: max-age=60", "Content-Disposition: "+value, "X-Two: 1", "X-Two: 2")
+		u := page + "?q=\xff%ff"
+		w.get(u, 200, "x", FromNetwork)
+		resp := w.get(u, 200, "x", FromCache)
+		if got := resp.Header.Get("Content-Disposition"); got != value || len(resp.Header["X-Two"]) != 2 {
+			t.Errorf("%q, %v", got, resp.Header)
 		}
 	})
 }

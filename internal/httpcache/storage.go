@@ -81,7 +81,7 @@ func (s *Storage) stop(which func(*writer) bool) {
 	}
 }
 
-// Flush returns when every entry that was stored before the call is on disk, durably.
+// Flush returns when every entry that was stored by s before the call is on disk, durably. In memory there is nothing to do.
 func (s *Storage) Flush(ctx context.Context) error { return s.shelf.flush(ctx) }
 
 // Reset removes all entries, and those on their way.
