@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -231,7 +232,7 @@ func TestLeftovers(t *testing.T) {
 	w.answer = numbered(2 * chunkSize)
 	w.do(newRequest(t, numberedURL(0)))
 	body := files(t, folder)[bodyOfEntry][0]
-	make := func(name string, old bool) string {
+	write := func(name string, old bool) string {
 		path := filepath.Join(folder, name)
 		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
@@ -246,12 +247,12 @@ func TestLeftovers(t *testing.T) {
 	past := time.Now().Add(-2 * orphanAge)
 	os.Chtimes(body, past, past)
 	gone := []string{
-		make(strings.Repeat("A", randomLength)+".tmp", false),
-		make(filepath.Base(body[:len(body)-randomLength])+other, true), // a body of that entry, which names another
-		make(key{9}.fileName()+".0."+other, true),                      // of none
-		make(key{8}.fileName()+".1", false),                            // behind a gap
+		write(strings.Repeat("A", randomLength)+".tmp", false),
+		write(filepath.Base(body[:len(body)-randomLength])+other, true), // a body of that entry, which names another
+		write(key{9}.fileName()+".0."+other, true),                      // of none
+		write(key{8}.fileName()+".1", false),                            // behind a gap
 	}
-	locked := make(strings.Repeat("C", randomLength)+".tmp", true)
+	locked := write(strings.Repeat("C", randomLength)+".tmp", true)
 	f, err := os.Open(locked)
 	if err != nil {
 		t.Fatal(err)
@@ -260,7 +261,7 @@ func TestLeftovers(t *testing.T) {
 	if err := durable.Lock(f); err != nil {
 		t.Fatal(err)
 	}
-	stay := []string{locked, body, make(key{9}.fileName()+".1."+other, false), make("notes.tmp", true)}
+	stay := []string{locked, body, write(key{9}.fileName()+".1."+other, false), write("notes.tmp", true)}
 	open(t, folder, FolderOptions{})
 	for _, path := range gone {
 		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -415,5 +416,35 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	if got := files(t, folder); len(got[bodyOfEntry]) != len(got[entryFile]) || len(got[temporaryFile]) != 0 {
 		t.Errorf("the folder has %v", got)
+	}
+}
+
+// TestFlush: it says when it could not, and tries all again.
+func TestFlush(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, open(t, t.TempDir(), FolderOptions{}), Options{})
+	w.answer = numbered(2 * chunkSize)
+	w.do(newRequest(t, numberedURL(0)))
+	w.do(newRequest(t, numberedURL(1)))
+	w.do(newRequest(t, "HEAD "+numberedURL(0)))
+	d := w.storage.shelf.(*disk)
+	if len(d.dirty) != 4 {
+		t.Errorf("%d files are to be synced", len(d.dirty))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := w.storage.Flush(ctx); !errors.Is(err, task.Cancelled) || len(d.dirty) != 4 {
+		t.Errorf("cancelled: %v, %d files are to be synced", err, len(d.dirty))
+	}
+	if err := w.storage.Remove(newRequest(t, numberedURL(1)).URL); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel = timeout()
+	defer cancel()
+	if err := w.storage.Flush(ctx); err != nil || len(d.dirty) != 0 {
+		t.Errorf("%v, %d files are to be synced", err, len(d.dirty))
+	}
+	if err := InMemory(1).Flush(ctx); err != nil {
+		t.Error(err)
 	}
 }

@@ -66,6 +66,10 @@ func (c *Cache) load(q *query, s *stored) (*http.Response, error) {
 		return s.answer(q, FromCache), nil
 	}
 	s.close()
+	if s != nil && resp.StatusCode == http.StatusPartialContent && strongMatch(resp.Header.Get("Etag"), s.head.etag()) {
+		report(q.req.Context(), FromNetwork)
+		return resp, nil // a part of what is stored
+	}
 	if !taken {
 		taken = c.store(q, w, resp, requested, received)
 	}
