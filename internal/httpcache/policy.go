@@ -1,0 +1,60 @@
+package httpcache
+
+import "context"
+
+// Policy says how a request uses the cache: NSURLRequest.CachePolicy.
+type Policy int
+
+const (
+	// UseProtocol does what RFC 9111 says.
+	UseProtocol Policy = iota
+	// ReloadIgnoringLocal asks the server whatever is stored, and stores what it answers.
+	ReloadIgnoringLocal
+	// ReturnElseLoad uses what is stored, however old, and asks the server where nothing is.
+	ReturnElseLoad
+	// ReturnDontLoad uses what is stored, however old. Where nothing is, it fails with task.CannotLoadFromNetwork.
+	ReturnDontLoad
+	// ReloadIgnoringLocalAndRemote is ReloadIgnoringLocal, and tells the caches on the way to do so too.
+	ReloadIgnoringLocalAndRemote
+	// ReloadRevalidating uses what is stored only if the server, beyond the caches on the way, says that it is still right.
+	ReloadRevalidating
+)
+
+// Source says where a response came from.
+type Source int
+
+const (
+	FromNetwork   Source = iota
+	FromCache            // the server was not asked
+	FromValidated        // the server was asked, and said that what is stored is still right (304)
+)
+
+type contextKey int
+
+const (
+	policyKey contextKey = iota
+	bypassKey
+	reportKey
+)
+
+// WithPolicy has the requests of ctx use the cache so, whatever Options.Policy says.
+func WithPolicy(ctx context.Context, p Policy) context.Context {
+	return context.WithValue(ctx, policyKey, p)
+}
+
+// WithoutCache has the requests of ctx neither use what is stored nor store anything. What they change at the server still
+// makes stored responses invalid.
+func WithoutCache(ctx context.Context) context.Context {
+	return context.WithValue(ctx, bypassKey, true)
+}
+
+// WithReport has fn called with the source of each response to a request of ctx, before RoundTrip returns it.
+func WithReport(ctx context.Context, fn func(Source)) context.Context {
+	return context.WithValue(ctx, reportKey, fn)
+}
+
+func report(ctx context.Context, s Source) {
+	if fn, ok := ctx.Value(reportKey).(func(Source)); ok {
+		fn(s)
+	}
+}
