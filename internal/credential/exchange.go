@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -104,6 +105,9 @@ func (a *Authenticator) begin(origin Space, req *http.Request, user *url.Userinf
 	}
 	return e
 }
+
+// Format writes whom the Exchange is with, and hides the rest from every verb: a request has secrets.
+func (e *Exchange) Format(w fmt.State, _ rune) { io.WriteString(w, "exchange with "+e.origin.String()) }
 
 // Field is the name of the field that Authorize's value is for: Authorization, or Proxy-Authorization.
 func (e *Exchange) Field() string {
