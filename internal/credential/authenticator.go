@@ -91,36 +91,46 @@ func (a *Authenticator) stored(space Space) (Credential, bool) {
 	return a.storage.Default(space)
 }
 
-// find is the known space that u is in.
+// find is the known space that u is in: of several, the one of the longest path.
 func (a *Authenticator) find(origin Space, u *url.URL) *known {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	list := slices.Clone(a.known[origin])
+	a.mu.Unlock()
 	var best *known
 	longest := -1
-	a.known[origin] = slices.DeleteFunc(a.known[origin], func(k *known) bool {
-		if a.storage != nil && (k.from == fromStorage || k.from == fromAnswer) { // it may have been removed, or replaced
-			c, ok := a.stored(k.space)
-			return !ok || !c.Equal(k.cred)
+	for _, k := range list {
+		if n := k.match(origin, u); n > longest && a.holds(origin, k) {
+			best, longest = k, n
 		}
-		return false
-	})
-	for _, k := range a.known[origin] {
-		if k.digest != nil {
-			if (origin.Proxy || k.digest.covers(origin, u)) && longest < 0 {
-				best, longest = k, 0
-			}
-			continue
-		}
-		for _, prefix := range k.prefixes {
-			if (origin.Proxy || strings.HasPrefix(cleanPath(u), prefix)) && len(prefix) > longest {
-				best, longest = k, len(prefix)
-			}
-		}
-	}
-	if len(a.known[origin]) == 0 {
-		delete(a.known, origin)
 	}
 	return best
+}
+
+// match is how long a path of the space has u in it; -1: none has.
+func (k *known) match(origin Space, u *url.URL) int {
+	if origin.Proxy || k.digest != nil && k.digest.covers(origin, u) {
+		return 0
+	}
+	longest := -1
+	for _, prefix := range k.prefixes {
+		if strings.HasPrefix(cleanPath(u), prefix) {
+			longest = max(longest, len(prefix))
+		}
+	}
+	return longest
+}
+
+// holds reports whether k is still what the Storage says, if it is from there. One that was removed or replaced is forgotten.
+// a.mu is not held: the Storage may read its file.
+func (a *Authenticator) holds(origin Space, k *known) bool {
+	if a.storage == nil || k.from != fromStorage && k.from != fromAnswer {
+		return true
+	}
+	if c, ok := a.stored(k.space); ok && c.Equal(k.cred) {
+		return true
+	}
+	a.unlearn(origin, &try{space: k.space, cred: k.cred, digest: k.digest})
+	return false
 }
 
 // learn remembers that t's space has taken its credential for u.

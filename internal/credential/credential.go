@@ -2,6 +2,7 @@ package credential
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -72,6 +73,20 @@ func (p Persistence) String() string {
 		return "permanent"
 	}
 	return "unknown"
+}
+
+// MarshalText is String.
+func (p Persistence) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what String writes.
+func (p *Persistence) UnmarshalText(text []byte) error {
+	for _, q := range []Persistence{None, Session, Permanent} {
+		if q.String() == string(text) {
+			*p = q
+			return nil
+		}
+	}
+	return errors.New("a persistence is none, session or permanent")
 }
 
 // Credential says who somebody is, and has what proves it. It is one of three: user and password; a bearer token; the name

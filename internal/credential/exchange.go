@@ -129,8 +129,7 @@ func (e *Exchange) Authorize() Secret {
 	} else if e.user.IsZero() {
 		return Secret{}
 	} else {
-		t.space, t.cred, t.from = e.origin, e.user, fromURL
-		t.space.Method = Basic
+		t.space, t.cred, t.from = e.basic(), e.user, fromURL
 	}
 	value, err := e.value(t, Offer{})
 	if err != nil {
@@ -138,6 +137,13 @@ func (e *Exchange) Authorize() Secret {
 	}
 	e.sent = t
 	return value
+}
+
+// basic is the space of userinfo that nobody has asked for.
+func (e *Exchange) basic() Space {
+	s := e.origin
+	s.Method = Basic
+	return s
 }
 
 // value is what t puts into Field.
@@ -213,7 +219,7 @@ func (e *Exchange) accepted(resp *http.Response) Step {
 			return e.fail(task.BadServerResponse, err)
 		}
 	}
-	if t.space.Realm != "" || t.space.Method != Basic { // else userinfo that nobody has asked for
+	if t.space != e.basic() {
 		e.a.learn(e.origin, t, e.req.URL)
 	}
 	if t.from == fromAnswer && !t.unasked && t.cred.Persistence != None && resp.StatusCode < 500 {
@@ -307,6 +313,9 @@ func (e *Exchange) refused(sent *try) {
 	e.a.unlearn(e.origin, sent)
 	if sent.began {
 		return
+	}
+	if i := slices.IndexFunc(e.choices, func(c choice) bool { return c.space.Method == sent.space.Method }); i >= 0 && sent.space == e.basic() {
+		sent.space = e.choices[i].space // now its realm is known
 	}
 	e.tried = append(e.tried, sent)
 	e.failures[sent.space]++

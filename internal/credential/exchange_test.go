@@ -172,6 +172,17 @@ func TestUserinfoAndNetrc(t *testing.T) {
 	b.expect(strings.Join(b.requests, ", "), "GET /x Basic 0")
 }
 
+func TestRefusedUserinfoIsAFailure(t *testing.T) {
+	b := newBench(t, Policy{Asks: true}, wants("p", `Basic realm="r"`))
+	b.answer = func(Challenge) Answer { return Answer{Disposition: Use, Credential: alice("p")} }
+	if status, err := b.do("GET", strings.Replace(b.server.URL, "//", "//bob:x@", 1), ""); status != 200 || err != nil {
+		t.Errorf("%d, %v", status, err)
+	}
+	if len(b.asked) != 1 || b.asked[0].Failures != 1 || b.asked[0].Proposed == nil || b.asked[0].Proposed.User != "bob" {
+		t.Errorf("asked %+v", b.asked)
+	}
+}
+
 func TestOwnAuthorization(t *testing.T) {
 	b := newBench(t, Policy{}, wants("p", `Basic realm="r"`))
 	must(t, b.storage.Set(t.Context(), b.space("", AnyMethod), alice("p")))
@@ -467,6 +478,33 @@ func TestDigestAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestNTLMOverOneConnection(t *testing.T) {
+	for _, scheme := range []string{"NTLM", "Negotiate"} {
+		state := map[string]string{} // by connection
+		b := newBench(t, Policy{}, func(w http.ResponseWriter, r *http.Request) {
+			token := strings.TrimPrefix(r.Header.Get("Authorization"), scheme+" ")
+			challenge := scheme
+			switch {
+			case state[r.RemoteAddr] == "user":
+				return
+			case strings.HasPrefix(token, "TlRMTVNTUAAB"):
+				state[r.RemoteAddr] = "challenged"
+				challenge += " " + NTLMChallenge()
+			case state[r.RemoteAddr] == "challenged" && NTLMProves(token):
+				state[r.RemoteAddr] = "user"
+				return
+			}
+			w.Header().Set("WWW-Authenticate", challenge)
+			w.WriteHeader(401)
+		})
+		must(t, b.storage.Set(t.Context(), b.space("", AnyMethod), Credential{User: `Domain\User`, Password: NewSecret("Password"), Persistence: Session}))
+		b.expect(b.send("PUT", "/", "body", 200), fmt.Sprintf("PUT / 4, PUT / %s 0, PUT / %s 4", scheme, scheme))
+		b.expect(b.send("PUT", "/", "body", 200), "PUT / 4") // the connection is the user's
+		b.base.(*http.Transport).CloseIdleConnections()
+		b.expect(b.send("PUT", "/", "body", 200), fmt.Sprintf("PUT / 4, PUT / %s 0, PUT / %s 4", scheme, scheme))
+	}
 }
 
 func TestBodyThatCanBeReadOnce(t *testing.T) {

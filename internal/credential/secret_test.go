@@ -73,7 +73,7 @@ func TestNothingShows(t *testing.T) {
 	}
 	b, err := json.Marshal(asked.Challenge)
 	must(t, err)
-	if got := string(b); !strings.Contains(got, `"realm":"q"`) || !strings.Contains(got, `"user":"u"`) {
+	if got := string(b); !strings.Contains(got, `"realm":"q"`) || !strings.Contains(got, `"user":"u","persistence":"none"`) {
 		t.Errorf("a challenge as JSON: %s", got)
 	}
 }

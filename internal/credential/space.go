@@ -83,7 +83,10 @@ func defaultPort(scheme string) int {
 
 func canonicalHost(host string) string {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if a, err := idna.Lookup.ToASCII(host); err == nil {
+	if !strings.ContainsFunc(host, func(r rune) bool { return r > '~' }) {
+		return host
+	}
+	if a, err := idna.Lookup.ToASCII(host); err == nil { // as net/http does to reach it
 		return a
 	}
 	return host

@@ -161,8 +161,10 @@ func TestNothingShows(t *testing.T) {
 			}
 		}
 	}
-	if b, _ := json.Marshal(any(key)); string(b) != "{}" {
-		t.Errorf("JSON %s", b)
+	for _, v := range []any{key, s} {
+		if b, _ := json.Marshal(v); string(b) != "{}" {
+			t.Errorf("JSON of %T: %s", v, b)
+		}
 	}
 }
 
