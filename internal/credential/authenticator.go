@@ -25,13 +25,15 @@ type Policy struct {
 	// Netrc is asked after the Storage; nil: none.
 	Netrc *Netrc
 	// Refresh makes a new token in place of one that a server has refused, such as by an OAuth refresh token. It may take
-	// its time; for one token it is called once, however many requests wait for it. Nil: tokens are not refreshed.
+	// its time; for one token it is called once, however many requests wait for it, and never twice at once. Nil: tokens are
+	// not refreshed.
 	Refresh func(context.Context, Space, Credential) (Credential, error)
 }
 
 const (
 	defaultTries = 5
 	maxSends     = 20   // of one request, whatever a server says
+	maxRenewals  = 2    // of tokens, of one request: one that another request has brought may be old by now
 	maxStale     = 3    // nonces of one request that a server calls stale
 	maxOrigins   = 1000 // that an Authenticator remembers
 	maxKnown     = 32   // spaces of one origin that it remembers

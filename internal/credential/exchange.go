@@ -43,7 +43,10 @@ type Exchange struct {
 	// Of the response that is being answered:
 	choices []choice
 	asked   *choice
-	renewed bool // a token was refreshed
+	renewed int // tokens that were refreshed
+
+	answered *Challenge // by answer, which came when the Exchange that had asked was over
+	answer   Answer
 }
 
 // try is a credential that is sent.
@@ -104,6 +107,19 @@ func (a *Authenticator) begin(origin Space, req *http.Request, user *url.Userinf
 		e.user = Credential{User: user.Username(), Password: NewSecret(password)}
 	}
 	return e
+}
+
+// Answered tells, before the request is sent, an answer that came when the Exchange that had asked was over: the task had been
+// parked, or whoever ran it was started anew. It counts once the server asks the same again. Cancel is not for here: the
+// task has ended.
+func (e *Exchange) Answered(c Challenge, a Answer) {
+	e.failures[c.Space] = c.Failures
+	switch a.Disposition {
+	case Reject:
+		e.rejected = append(e.rejected, c.Space)
+	case Use, UseDefault:
+		e.answered, e.answer = &c, a
+	}
 }
 
 // Format writes whom the Exchange is with, and hides the rest from every verb: a request has secrets.
@@ -331,12 +347,12 @@ func who(c Credential) string {
 
 // renew asks for a new token in place of the one that was sent.
 func (e *Exchange) renew(sent *try) (Step, bool) {
-	if sent.space.Method != Bearer || e.a.policy.Refresh == nil || e.renewed {
+	if sent.space.Method != Bearer || e.a.policy.Refresh == nil || e.renewed >= maxRenewals {
 		return Step{}, false
 	}
 	for i := range e.choices {
 		if c := &e.choices[i]; c.space == sent.space {
-			e.renewed, e.asked = true, c
+			e.renewed, e.asked = e.renewed+1, c
 			return Step{Action: Refresh, Challenge: &Challenge{c.space, &sent.cred, e.failures[c.space], e.err}}, true
 		}
 	}
@@ -378,7 +394,7 @@ func (e *Exchange) try() Step {
 		if !ok || e.failures[c.space] >= e.a.policy.Tries {
 			continue
 		}
-		if e.a.policy.Asks && e.a.policy.AskFirst && from != fromURL {
+		if e.a.policy.Asks && e.a.policy.AskFirst && from != fromURL && from != fromAnswer && !e.settled(c) {
 			return e.ask(&e.choices[i], &cred)
 		}
 		if step, err := e.start(c, cred, from); err == nil {
@@ -388,7 +404,7 @@ func (e *Exchange) try() Step {
 	if e.a.policy.Asks && len(e.choices) > 0 {
 		// The server's strongest for users; a token's place is asked for where there is no other.
 		i := max(0, slices.IndexFunc(e.choices, func(c choice) bool { return c.space.Method != Bearer }))
-		if c := &e.choices[i]; e.failures[c.space] < e.a.policy.Tries {
+		if c := &e.choices[i]; e.failures[c.space] < e.a.policy.Tries && !e.settled(*c) {
 			return e.ask(c, e.last(c.space))
 		}
 	}
@@ -398,6 +414,9 @@ func (e *Exchange) try() Step {
 // candidate is a credential for c that nobody need be asked for.
 func (e *Exchange) candidate(c choice) (Credential, source, bool) {
 	usable := func(cred Credential) bool { return cred.fits(c.space.Method) && !e.spent(c, cred) }
+	if e.answered != nil && e.answered.Space == c.space && e.answer.Disposition == Use && usable(e.answer.Credential) {
+		return e.answer.Credential, fromAnswer, true
+	}
 	if !e.user.IsZero() && usable(e.user) {
 		return e.user, fromURL, true
 	}
@@ -408,6 +427,11 @@ func (e *Exchange) candidate(c choice) (Credential, source, bool) {
 		return cred, fromNetrc, true
 	}
 	return Credential{}, 0, false
+}
+
+// settled reports whether nobody is to be asked about c, because that was done before: go on as if nobody were there.
+func (e *Exchange) settled(c choice) bool {
+	return e.answered != nil && e.answered.Space == c.space && e.answer.Disposition == UseDefault
 }
 
 // spent reports whether cred was refused already, by this method or a stronger one: a server that feigns to know a strong

@@ -275,6 +275,39 @@ func TestAskFirst(t *testing.T) {
 	}
 }
 
+// A background task parks with its question, and a later attempt has the answer.
+func TestAnsweredLater(t *testing.T) {
+	a := NewAuthenticator(New(), Policy{Asks: true})
+	refusal := &http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {`Digest realm="r", nonce="n"`, `Basic realm="b"`}}}
+	req := httptest.NewRequest("GET", "http://h/", nil)
+	step := a.Begin(req).Next(refusal)
+	if step.Action != Ask || step.Challenge.Space.Method != Digest {
+		t.Fatalf("%+v", step)
+	}
+	c := *step.Challenge
+	c.Failures = 2
+	for name, check := range map[string]struct {
+		answer Answer
+		ok     func(x *Exchange, s Step) bool
+	}{
+		"use": {Answer{Disposition: Use, Credential: alice("p")}, func(x *Exchange, s Step) bool {
+			if s.Action != Send || !strings.Contains(s.Value.Reveal(), "alice") {
+				return false
+			}
+			again := x.Next(refusal)
+			return again.Action == Ask && again.Challenge.Failures == 3
+		}},
+		"default": {Answer{}, func(_ *Exchange, s Step) bool { return s.Action == Deliver }},
+		"reject":  {Answer{Disposition: Reject}, func(_ *Exchange, s Step) bool { return s.Action == Ask && s.Challenge.Space.Realm == "b" }},
+	} {
+		x := a.Begin(req)
+		x.Answered(c, check.answer)
+		if s := x.Next(refusal); !check.ok(x, s) {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
+
 func TestAnswersAreKept(t *testing.T) {
 	for _, keep := range []Persistence{None, Session, Permanent} {
 		b := newBench(t, Policy{Asks: true}, wants("p", `Basic realm="r"`))
