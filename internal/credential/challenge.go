@@ -4,7 +4,8 @@ package credential
 type Challenge struct {
 	// Space is where a credential is wanted, with the realm and the method that the server names.
 	Space Space `json:"space"`
-	// Proposed is what would be tried without an answer (UseDefault), or what was tried last and refused. Nil: there is none.
+	// Proposed is what would be tried without an answer (UseDefault), or what was tried last and refused, but for
+	// the userinfo of a URL. Nil: there is none.
 	Proposed *Credential `json:"proposed,omitempty"`
 	// Failures is how many credentials the server has refused in this space for this request.
 	Failures int `json:"failures,omitempty"`

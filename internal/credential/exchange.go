@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -27,8 +26,8 @@ import (
 type Exchange struct {
 	a      *Authenticator
 	req    *http.Request
-	origin Space // for all realms and methods
-	user   Credential
+	origin Space       // for all realms and methods
+	user   *Credential // the URL's; nil: it has none
 
 	own      bool          // the request has an Authorization of its own: it is the caller's business
 	sent     *try          // what the last request had
@@ -61,34 +60,6 @@ type try struct {
 	began   bool // NTLM: NEGOTIATE was sent, and CHALLENGE is awaited
 }
 
-// source is where a credential is from, in the order in which they are tried.
-type source int
-
-const (
-	fromURL source = iota
-	fromStorage
-	fromNetrc
-	fromAnswer
-)
-
-// The strength of methods. A credential that a stronger one has failed with is not given to a weaker one.
-const (
-	strengthBasic = iota + 1
-	strengthMD5
-	strengthNTLM
-	strengthNegotiate
-	strengthSHA256
-	strengthSHA512
-	strengthBearer // first where there is a token, which says more than a password
-)
-
-// choice is an Offer that can be answered.
-type choice struct {
-	offer    Offer
-	space    Space
-	strength int
-}
-
 // Begin is the Exchange with the origin of req. Its method, URL and body are as they are sent, and it is not changed meanwhile.
 func (a *Authenticator) Begin(req *http.Request) *Exchange {
 	return a.begin(Origin(req.URL), req, req.URL.User)
@@ -102,9 +73,9 @@ func (a *Authenticator) BeginProxy(u *url.URL, req *http.Request) *Exchange {
 func (a *Authenticator) begin(origin Space, req *http.Request, user *url.Userinfo) *Exchange {
 	e := &Exchange{a: a, req: req, origin: origin, failures: make(map[Space]int)}
 	e.own = req.Header.Get(e.Field()) != ""
-	if user != nil {
+	if user.String() != "" { // also nil's
 		password, _ := user.Password()
-		e.user = Credential{User: user.Username(), Password: NewSecret(password)}
+		e.user = &Credential{User: user.Username(), Password: NewSecret(password)}
 	}
 	return e
 }
@@ -140,12 +111,12 @@ func (e *Exchange) Authorize() Secret {
 		return Secret{}
 	}
 	t := &try{unasked: true}
-	if k := e.a.find(e.origin, e.req.URL); k != nil && (e.user.Equal(k.cred) || e.user.IsZero() && k.from != fromURL) {
+	if k := e.a.find(e.origin, e.req.URL); k != nil && (e.user == nil && k.from != fromURL || e.user != nil && e.user.Equal(k.cred)) {
 		t.space, t.cred, t.from, t.digest, t.utf8 = k.space, k.cred, k.from, k.digest, k.utf8
-	} else if e.user.IsZero() {
+	} else if e.user == nil {
 		return Secret{}
 	} else {
-		t.space, t.cred, t.from = e.basic(), e.user, fromURL
+		t.space, t.cred, t.from = e.basic(), *e.user, fromURL
 	}
 	value, err := e.value(t, Offer{})
 	if err != nil {
@@ -244,51 +215,6 @@ func (e *Exchange) accepted(resp *http.Response) Step {
 	return Step{}
 }
 
-// choose finds what can be answered, the strongest first.
-func (e *Exchange) choose(offers []Offer) []choice {
-	var list []choice
-	for _, o := range offers {
-		c := choice{offer: o, space: e.origin}
-		c.space.Method = methodOf(o.Scheme)
-		c.space.Realm = readable(o.Param("realm"))
-		switch c.space.Method {
-		case Basic:
-			c.strength = strengthBasic
-		case Digest:
-			if !digestUsable(o) {
-				continue
-			}
-			a, _, _ := digestAlgorithmOf(o)
-			c.strength = a.strength
-		case NTLM:
-			c.strength = strengthNTLM
-		case Negotiate:
-			c.strength = strengthNegotiate
-		case Bearer:
-			c.strength = strengthBearer
-		default:
-			continue
-		}
-		if !slices.Contains(e.rejected, c.space) && !slices.Contains(e.skip, c.space.Method) {
-			list = append(list, c)
-		}
-	}
-	slices.SortStableFunc(list, func(a, b choice) int { return cmp.Compare(b.strength, a.strength) })
-	return list
-}
-
-// readable is a realm as UTF-8: what is not is ISO 8859-1, as fields once were.
-func readable(realm string) string {
-	if utf8.ValidString(realm) {
-		return realm
-	}
-	var b strings.Builder
-	for i := range len(realm) {
-		b.WriteRune(rune(realm[i]))
-	}
-	return b.String()
-}
-
 // goOn is the next step of a scheme that is not through yet: NTLM's CHALLENGE, a nonce that is stale.
 func (e *Exchange) goOn(sent *try) (Step, bool) {
 	if sent.began {
@@ -335,14 +261,18 @@ func (e *Exchange) refused(sent *try) {
 	}
 	e.tried = append(e.tried, sent)
 	e.failures[sent.space]++
-	e.err = fmt.Errorf("the server refuses the credential of %s", who(sent.cred))
+	e.err = fmt.Errorf("the server refuses %s", sent.who())
 }
 
-func who(c Credential) string {
-	if !c.Token.IsZero() {
+// who names the credential. The user in a URL may be a token.
+func (t *try) who() string {
+	switch {
+	case t.from == fromURL:
+		return "the credential in the URL"
+	case !t.cred.Token.IsZero():
 		return "the token"
 	}
-	return fmt.Sprintf("user %q", c.User)
+	return fmt.Sprintf("the credential of user %q", t.cred.User)
 }
 
 // renew asks for a new token in place of the one that was sent.
@@ -411,58 +341,10 @@ func (e *Exchange) try() Step {
 	return Step{}
 }
 
-// candidate is a credential for c that nobody need be asked for.
-func (e *Exchange) candidate(c choice) (Credential, source, bool) {
-	usable := func(cred Credential) bool { return cred.fits(c.space.Method) && !e.spent(c, cred) }
-	if e.answered != nil && e.answered.Space == c.space && e.answer.Disposition == Use && usable(e.answer.Credential) {
-		return e.answer.Credential, fromAnswer, true
-	}
-	if !e.user.IsZero() && usable(e.user) {
-		return e.user, fromURL, true
-	}
-	if cred, ok := e.a.stored(c.space); ok && usable(cred) {
-		return cred, fromStorage, true
-	}
-	if cred, ok := e.a.policy.Netrc.Find(e.origin.Host, e.user.User); ok && usable(cred) {
-		return cred, fromNetrc, true
-	}
-	return Credential{}, 0, false
-}
-
-// settled reports whether nobody is to be asked about c, because that was done before: go on as if nobody were there.
-func (e *Exchange) settled(c choice) bool {
-	return e.answered != nil && e.answered.Space == c.space && e.answer.Disposition == UseDefault
-}
-
-// spent reports whether cred was refused already, by this method or a stronger one: a server that feigns to know a strong
-// one does not get the password by a weak one.
-func (e *Exchange) spent(c choice, cred Credential) bool {
-	return slices.ContainsFunc(e.tried, func(t *try) bool { return t.cred.Equal(cred) && t.strength() >= c.strength })
-}
-
-func (t *try) strength() int {
-	switch t.space.Method {
-	case Basic:
-		return strengthBasic
-	case NTLM:
-		return strengthNTLM
-	case Negotiate:
-		return strengthNegotiate
-	case Bearer:
-		return strengthBearer
-	}
-	for _, a := range digestAlgorithms {
-		if strings.HasPrefix(strings.ToUpper(t.digest.algorithm), a.name) {
-			return a.strength
-		}
-	}
-	return strengthMD5
-}
-
-// last is the credential that was refused last in space.
+// last is the credential that was refused last in space, but for one in a URL, whose user may be a token.
 func (e *Exchange) last(space Space) *Credential {
 	for _, t := range slices.Backward(e.tried) {
-		if t.space == space {
+		if t.space == space && t.from != fromURL {
 			return &t.cred
 		}
 	}
