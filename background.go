@@ -108,7 +108,8 @@ func (s *Session) Statuses(ctx context.Context, after TaskID) iter.Seq2[Status, 
 }
 
 // ReplaceURL moves a task that has not ended to another URL, in place of one that has expired. What a download holds is
-// kept, and gone on from where the new URL's validators are those of the old. On a task that has ended it does nothing.
+// kept, and gone on from where the new URL's validators are those of the old. A request under way that must not be sent twice
+// goes on. On a task that has ended it does nothing.
 func (t *Task) ReplaceURL(ctx context.Context, url string) error {
 	const op = "replace URL of task"
 	if code, why := checkURL(url); why != "" {

@@ -107,10 +107,11 @@ type Configuration struct {
 	// is not metered. Else they wait (WaitDiscretionary), also in the midst.
 	Discretionary bool
 	// LaunchCommand is a program and its arguments, which the daemon runs when events of a background session wait and
-	// nobody listens to them as the owner: when its last task has ended. There is no shell. The session's identifier is
-	// added as the last argument, and stands in the environment as URLSESSION_SESSION; URLSESSION_EVENT is
-	// backgroundtransfer. It runs in the working directory that New was called in, once a wake-up, and again with growing
-	// pauses while the events stay unacknowledged. A program without a slash is looked up in PATH by New.
+	// nobody listens to them as the owner: when its last task has ended, an owner is gone before it was given all, or the
+	// daemon is started. There is no shell. The session's identifier is added as the last argument, and stands in the
+	// environment, which is the daemon's else, as URLSESSION_SESSION; URLSESSION_EVENT is backgroundtransfer. It runs in
+	// the working directory that New was called in, once a wake-up, and again with growing pauses while the events stay
+	// unacknowledged. A program without a slash is looked up in PATH by New.
 	LaunchCommand []string
 	// SendsLaunchEvents says whether LaunchCommand is run. Default: true.
 	SendsLaunchEvents bool

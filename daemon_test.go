@@ -125,7 +125,7 @@ func TestDaemonsThatCannotBeHad(t *testing.T) {
 		words  []string
 	}{
 		"no program":      {Daemon{}, []string{`"urlsession"`, "PATH", "Configuration.Daemon.Command"}},
-		"no such program": {Daemon{Command: []string{"./none"}}, []string{"none", "Configuration.Daemon.Command"}},
+		"no such program": {Daemon{Command: []string{"./none"}}, []string{"none", "correct Configuration.Daemon.Command"}},
 		"it fails":        {Daemon{Command: []string{script("echo no room >&2; echo at all >&2; exit 3"), "secret"}}, []string{"exit status 3: no room; at all"}},
 	} {
 		c.Daemon = want.daemon

@@ -43,9 +43,10 @@
 // # In the background
 //
 // The tasks of a session that [Background] configures belong to a daemon of this user, which New starts where it does not
-// run. They go on when the app has exited or was killed, and after a restart of the machine, once the daemon is started
-// again; a task exists from the moment that its creation has returned. Everything above works the same: a session is
-// found again by its identifier, in this program or another, with its tasks and the events that it has missed:
+// run, by the program urlsession of PATH or what [Configuration.Daemon] says. They go on when the app has exited or was
+// killed, and after a restart of the machine, once the daemon is started again; a task exists from the moment that its
+// creation has returned. Everything above works the same: a session is found again by its identifier, in this program or
+// another, with its tasks and the events that it has missed:
 //
 //	s, err := urlsession.New(urlsession.Background("com.example.sync"))
 //	for ev, err := range s.Events(ctx) { // what was missed, then EventsCompleted, then what happens

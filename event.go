@@ -157,6 +157,10 @@ type (
 	// Not numbered; "sessioneventscompleted".
 	EventsCompleted struct{ Envelope }
 
+	// BackgroundTransfer says that events waited while the app was not listening; they follow. It comes first in
+	// Session.Events, of a background session. Not numbered; "backgroundtransfer".
+	BackgroundTransfer struct{ Envelope }
+
 	// Invalidated is a session's last event: it was invalidated and its tasks have ended. Durable; "invalidated".
 	Invalidated struct{ Envelope }
 
@@ -200,8 +204,7 @@ func publicEvent(ev task.Event) Event {
 	case task.Waiting:
 		return Waiting{e, WaitReason(d.Reason), d.Detail, d.Until}
 	case task.WillRetry:
-		f := task.Failure{Code: d.Code, Status: d.Status, Message: d.Message}
-		return WillRetry{e, d.Attempt, d.At, publicError("", f.Err())}
+		return WillRetry{e, d.Attempt, d.At, publicError("", task.FailureIn(d.Code, d.Status, d.Message).Err())}
 	case task.Metrics:
 		ts := make([]Transaction, len(d.Transactions))
 		for i, t := range d.Transactions {
@@ -217,6 +220,8 @@ func publicEvent(ev task.Event) Event {
 		return Completed{e, completedError(d), d.Status, d.Text}
 	case task.EventsCompleted:
 		return EventsCompleted{e}
+	case task.BackgroundTransfer:
+		return BackgroundTransfer{e}
 	case task.Invalidated:
 		return Invalidated{e}
 	case task.Gap:
@@ -240,7 +245,7 @@ func completedError(d task.SessionCompleted) error {
 	}
 	f := d.Failure
 	if f == nil { // it came over a wire
-		f = &task.Failure{Code: d.Code, Status: d.Status, Message: d.Message}
+		f = task.FailureIn(d.Code, d.Status, d.Message)
 	}
 	return publicError("", f.Err())
 }

@@ -12,6 +12,10 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
+type later struct{}
+
+func (later) EventName() string { return "later" }
+
 func TestEventsAreConverted(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	cause := errors.New("cause")
@@ -50,6 +54,11 @@ func TestEventsAreConverted(t *testing.T) {
 			}, `"success":false,"errorCode":-1001,"message":"download http://h/f: timed out (-1001): cause"`},
 		{task.SessionCompleted{Code: task.TimedOut, Message: "m"}, // as it comes over a wire
 			func(e Envelope) Event { return Completed{e, &Error{Code: ErrTimedOut, Err: errors.New("m")}, 0, ""} }, `"message":"m"`},
+		{task.SessionCompleted{Code: failure.Code, Message: failure.Text()},
+			func(e Envelope) Event {
+				return Completed{e, &Error{Op: "download http://h/f", Code: ErrTimedOut, Err: errors.New("cause")}, 0, ""}
+			}, `"message":"download http://h/f: timed out (-1001): cause"`},
+		{task.BackgroundTransfer{SessionID: "s"}, func(e Envelope) Event { return BackgroundTransfer{e} }, `"sessionId":"s"`},
 		{task.EventsCompleted{}, func(e Envelope) Event { return EventsCompleted{e} }, ``},
 		{task.Invalidated{}, func(e Envelope) Event { return Invalidated{e} }, ``},
 		{task.Gap{From: 1, To: 2}, func(e Envelope) Event { return Gap{e, 1, 2} }, `"from":1,"to":2`},
@@ -73,8 +82,8 @@ func TestEventsAreConverted(t *testing.T) {
 			}
 		}
 	}
-	if ev := publicEvent(task.Event{Detail: task.BackgroundTransfer{}}); ev != nil {
-		t.Errorf("a kind that sessions in process do not have became %T", ev)
+	if ev := publicEvent(task.Event{Detail: later{}}); ev != nil {
+		t.Errorf("a kind of a later version became %T", ev)
 	}
 	if b, err := json.Marshal(Completed{}); err != nil || string(b) != "null" || (Completed{}).Name() != "" {
 		t.Errorf("an event made by hand is %s, %v", b, err)

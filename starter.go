@@ -57,13 +57,14 @@ func (s *starter) start(ctx context.Context) error {
 }
 
 func (s *starter) run() error {
-	command := s.command
+	command, remedy := s.command, "correct Configuration.Daemon.Command, which names it"
 	if len(command) == 0 {
 		command = []string{"urlsession", "daemon", "start"}
+		remedy = "install the program urlsession where PATH finds it, or name in Configuration.Daemon.Command what starts the daemon"
 	}
 	program, err := exec.LookPath(command[0])
 	if err != nil {
-		return fmt.Errorf("%w; install the program urlsession where PATH finds it, or name in Configuration.Daemon.Command what starts the daemon", err)
+		return fmt.Errorf("%w; %s", err, remedy)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startFor)
 	defer cancel()

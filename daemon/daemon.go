@@ -1,10 +1,12 @@
 // Package daemon is the background service of urlsession: it runs the tasks of background sessions, also when the apps
-// that made them are gone. Run is all of it; a program may embed it, and the command urlsession does.
+// that made them are gone. Run is the service; a program may embed it, and the command urlsession does. Start has a program
+// run it in the background; Install makes it a unit of the user's systemd.
 //
 // # The state folder
 //
 //	daemon.lock                 locked (flock) by the daemon that runs: one a folder
-//	daemon.sock                 where clients connect; elsewhere where this path is too long (control.Socket)
+//	daemon.sock                 where clients connect; in $XDG_RUNTIME_DIR/urlsession where this path is too long for a socket
+//	daemon.log                  its output, where Start has given it a process session of its own
 //	urlsession.db               tasks, events, sessions; beside it its key, -wal and -shm
 //	sessions/NAME/bodies/       bodies of responses of data and upload tasks, by the task's number
 //	sessions/NAME/spool/        bodies of requests that came as bytes, until their tasks end
@@ -27,6 +29,7 @@ import (
 	"time"
 
 	"github.com/urlsession/urlsession/internal/control"
+	"github.com/urlsession/urlsession/internal/engine"
 	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/store/sqlitestore"
 )
@@ -61,6 +64,14 @@ const (
 	defaultHistory   = 10_000
 )
 
+// retention is what the options say of history.
+func (o *Options) retention() engine.Retention {
+	return engine.Retention{
+		Age:   max(0, cmp.Or(o.Retention, defaultRetention)), // the engine's 0 is no limit
+		Count: max(0, cmp.Or(o.History, defaultHistory)),
+	}
+}
+
 // stopFor bounds an orderly stop: for so long a request that must not be sent twice may go on, and a client may send a body.
 // Tests shorten it.
 var stopFor = 8 * time.Second
@@ -82,7 +93,6 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.State, err = filepath.Abs(o.State); err != nil {
 		return fmt.Errorf("run daemon: %w", err)
 	}
-	o.Retention, o.History = cmp.Or(o.Retention, defaultRetention), cmp.Or(o.History, defaultHistory)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -136,7 +146,10 @@ func run(ctx context.Context, o Options) (err error) {
 			stop(errTaken)
 		}
 	})
-	loops.Go(func() { ss.resume(ctx) })
+	loops.Go(func() {
+		ss.resume(ctx)
+		ss.revisit(ctx)
+	})
 	o.Logger.Info("the daemon serves", "state", f.path, "socket", sockets.String())
 	tellReady(o)
 

@@ -38,7 +38,9 @@ func (p *place) make() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.made {
-		return nil
+		if _, err := os.Stat(p.dir); err == nil {
+			return nil
+		} // somebody has tidied up
 	}
 	session := filepath.Dir(p.dir)
 	for _, dir := range []string{filepath.Dir(session), session, p.dir} {

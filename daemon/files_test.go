@@ -56,6 +56,10 @@ func TestBodies(t *testing.T) {
 	if string(got) != "new" {
 		t.Errorf("the body is %q", got)
 	}
+	must(t, os.RemoveAll(filepath.Dir(dir)))
+	must(t, b.Put(7, []byte("new")))
+	must(t, b.Put(18446744073709551615, nil))
+	must(t, os.WriteFile(filepath.Join(dir, ".X.tmp"), nil, 0o600))
 	ids, err := b.List()
 	must(t, err)
 	slices.Sort(ids)

@@ -73,8 +73,9 @@ func openFolder(ctx context.Context, path string) (*folder, error) {
 
 // say writes who holds the lock. It is a help and no promise: the lock itself is the kernel's.
 func (f *folder) say(end string) {
-	if f.lock.Truncate(0) == nil {
-		_, _ = f.lock.WriteAt(fmt.Appendf(nil, "%d%s", os.Getpid(), end), 0)
+	text := fmt.Appendf(nil, "%d%s", os.Getpid(), end)
+	if n, err := f.lock.WriteAt(text, 0); err == nil { // and then cut: who reads in between finds no empty file
+		_ = f.lock.Truncate(int64(n))
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 
 	"github.com/urlsession/urlsession/internal/control"
 )
@@ -37,7 +36,7 @@ func (g *generations) chain(number int) (control.Chain, bool) {
 	return c, ok
 }
 
-// with is g with a newer configuration. An identical chain has its number again. Where there is no room for one more, those
+// with is g with a newer configuration. An identical chain has its number again. Where there is no room for one more, all
 // go that inUse does not name; it is asked only then, since it looks at all tasks.
 func (g *generations) with(c control.Configuration, inUse func() (map[int]bool, error)) (generations, error) {
 	next := generations{Newest: c, Number: g.Number, Last: g.Last, Chains: maps.Clone(g.Chains)}
@@ -61,11 +60,7 @@ func (g *generations) with(c control.Configuration, inUse func() (map[int]bool, 
 		if err != nil {
 			return next, err
 		}
-		for _, number := range slices.Sorted(maps.Keys(next.Chains)) { // the oldest first
-			if len(next.Chains) >= maxGenerations && !used[number] {
-				delete(next.Chains, number)
-			}
-		}
+		maps.DeleteFunc(next.Chains, func(number int, _ control.Chain) bool { return !used[number] }) // all, so that it is asked seldom
 		if len(next.Chains) >= maxGenerations {
 			return next, fmt.Errorf("%d configurations that differ in proxy, TLS or cookies are in use by tasks that have not ended; wait for some to end, or cancel them", maxGenerations)
 		}

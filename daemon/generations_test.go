@@ -49,6 +49,12 @@ func TestGenerations(t *testing.T) {
 	if with(through("http://p2")); g.Number != maxGenerations+2 {
 		t.Errorf("a chain that was forgotten came back as number %d: numbers are not used again", g.Number)
 	}
+	if asked != 1 {
+		t.Errorf("after one look at all tasks there was room for one chain alone")
+	}
+	for i := 0; len(g.Chains) < maxGenerations-1; i++ {
+		with(through(fmt.Sprint("http://q", i)))
+	}
 	for i := range g.Last + 1 {
 		used[i] = true
 	}

@@ -41,7 +41,10 @@ func install(ctx context.Context, m manager, state string, command []string, w i
 		}
 	}
 	unit := unitName(state) + ".service"
-	path := unitPath(unit)
+	path, err := unitPath(unit)
+	if err != nil {
+		return fail(err)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fail(err)
 	}
@@ -79,7 +82,10 @@ func uninstall(ctx context.Context, m manager, state string, w io.Writer) error 
 		return fail(err)
 	}
 	unit := unitName(state) + ".service"
-	path := unitPath(unit)
+	path, err := unitPath(unit)
+	if err != nil {
+		return fail(err)
+	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		fmt.Fprintf(w, "Nothing is installed: there is no %s.\n", path)
 		return nil
@@ -102,12 +108,12 @@ func uninstall(ctx context.Context, m manager, state string, w io.Writer) error 
 }
 
 // unitPath is where the user's own units stand (systemd.unit(5)).
-func unitPath(unit string) string {
+func unitPath(unit string) (string, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
-		dir = filepath.Join("/", "nonexistent")
+		return "", fmt.Errorf("find the folder of the user's units: %w", err)
 	}
-	return filepath.Join(dir, "systemd", "user", unit)
+	return filepath.Join(dir, "systemd", "user", unit), nil
 }
 
 func userName() string {

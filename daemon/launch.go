@@ -19,8 +19,9 @@ import (
 // A wake-up is when the last task of a session ends unattended, or when a daemon starts and finds events waiting in a session
 // whose tasks have all ended. It runs the command once. While events stay unacknowledged after the command has ended, it is
 // run again after a pause: 1 s, then each time twice as long, up to 1 h; a wake-up that comes meanwhile adds no run. A command
-// that is still running is not run a second time. When the cursor moves, or an owner comes, the pauses begin anew; with
-// nothing left to acknowledge, or an owner there, nothing is run.
+// that is still running is not run a second time. When the cursor moves the pauses begin anew: an app that only comes, and
+// ends before it has acknowledged anything, is not run again and again. With nothing left to acknowledge, or an owner there,
+// nothing is run.
 type launcher struct {
 	waits func() (acknowledged uint64, waits bool) // events, for an owner who is not there
 	start func(control.Launch) (wait func() error, err error)
@@ -32,7 +33,7 @@ type launcher struct {
 	launch  control.Launch
 	running bool
 	again   *time.Timer // nil: no pause is under way
-	runs    int         // since the cursor moved, or an owner came
+	runs    int         // since the cursor moved
 	cursor  uint64      // at the last run
 	stopped bool
 }
@@ -80,22 +81,29 @@ func (l *launcher) wake() {
 	if !waits || cursor != l.cursor {
 		l.forget()
 	}
-	if !waits || l.again != nil {
-		return
+	switch {
+	case !waits || l.again != nil:
+	case l.runs > 0:
+		l.pause()
+	default:
+		l.run(cursor)
 	}
-	l.run(cursor)
 }
 
 // owned notes that an owner has come.
 func (l *launcher) owned() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.forget()
+	l.endPause()
 }
 
 // forget begins the pauses anew. l.mu is held.
 func (l *launcher) forget() {
 	l.runs = 0
+	l.endPause()
+}
+
+func (l *launcher) endPause() {
 	if l.again != nil {
 		l.again.Stop()
 		l.again = nil
@@ -134,19 +142,26 @@ func (l *launcher) ended() {
 	if !waits || cursor != l.cursor {
 		l.forget()
 	}
-	if !waits {
-		return
+	if waits {
+		l.pause()
 	}
+}
+
+// pause runs the command later, if that is called for then. l.mu is held.
+func (l *launcher) pause() {
 	var t *time.Timer
 	t = time.AfterFunc(pauseAfter(max(1, l.runs)), func() {
 		l.mu.Lock()
-		current := l.again == t
-		if current {
-			l.again = nil
+		defer l.mu.Unlock()
+		if l.again != t { // it was ended just now
+			return
 		}
-		l.mu.Unlock()
-		if current {
-			l.wake()
+		l.again = nil
+		if cursor, waits := l.waits(); waits && len(l.launch.Command) > 0 {
+			if cursor != l.cursor {
+				l.forget()
+			}
+			l.run(cursor)
 		}
 	})
 	l.again = t

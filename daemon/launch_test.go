@@ -211,6 +211,30 @@ func TestCommandThatDoesNotStart(t *testing.T) {
 	})
 }
 
+// An app that comes as the owner and ends without an acknowledgement, each time, is not run without pauses.
+func TestBackOffOfAnOwnerWhoFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWakeups()
+		start := w.launcher.start
+		w.launcher.start = func(l control.Launch) (func() error, error) {
+			wait, err := start(l)
+			go func() { // the app, which the command has left behind
+				time.Sleep(100 * time.Millisecond)
+				w.owned()
+				w.wake() // it has gone before it was told all
+			}()
+			return wait, err
+		}
+		w.wake()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if got := w.seen(); got != "0s 1.1s 3.2s 7.3s" {
+			t.Errorf("it ran at %s", got)
+		}
+		w.stop()
+	})
+}
+
 func TestWakeBeforeTheSession(t *testing.T) {
 	w := &wakeups{}
 	ran := 0

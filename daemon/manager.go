@@ -72,6 +72,15 @@ var handedOn = []string{
 	"SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "LANG",
 }
 
+// installed says whether a unit of the user's own is there.
+func installed(unit string) bool {
+	path, err := unitPath(unit)
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	return err == nil
+}
+
 // start leaves the daemon to the manager: to its installed unit, else to a transient one. errNoManager where there is none,
 // or it takes neither.
 func (m manager) start(ctx context.Context, state string, command []string) (how string, err error) {
@@ -79,7 +88,7 @@ func (m manager) start(ctx context.Context, state string, command []string) (how
 		return "", errNoManager
 	}
 	unit := unitName(state) + ".service"
-	if _, err := os.Stat(unitPath(unit)); err == nil {
+	if installed(unit) {
 		if err := m.run(ctx, "systemctl", "--user", "start", unit); err != nil {
 			return "", fmt.Errorf("start its unit %s: %w", unit, err)
 		}

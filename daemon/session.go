@@ -53,19 +53,24 @@ func (ss *sessions) open(ctx context.Context, id string) (*session, error) {
 		creating: make(map[int]int), transports: make(map[int]*transport.Transport),
 	}
 	s.launcher = &launcher{waits: s.waits, start: startCommand(ss.state, id), log: ss.log.With("session", id), launch: g.Newest.Launch}
-	o := engine.Options{
-		Session: id, Store: ss.db.Session(id), Chain: s.chain, Network: ss.network,
-		MaxPerHost: g.Newest.MaximumConnectionsPerHost, RateLimit: g.Newest.RateLimit,
-		Flush: s.flush, Reset: func(context.Context) error { return s.jar.Reset() },
-		Bodies: &bodies{place{dir: filepath.Join(folder, "bodies")}}, Spool: &spool{place{dir: filepath.Join(folder, "spool")}},
-		Retention: engine.Retention{Age: max(0, ss.options.Retention), Count: max(0, ss.options.History)},
-		Temporary: s.temporary.dir, Unattended: s.launcher.wake, Power: ss.power,
-	}
-	if s.Engine, err = engine.Open(ctx, o); err != nil {
+	if s.Engine, err = engine.Open(ctx, s.engineOptions(folder)); err != nil {
 		return nil, err
 	}
 	s.launcher.begin()
 	return s, nil
+}
+
+// engineOptions are those of the session's engine; folder is the session's.
+func (s *session) engineOptions(folder string) engine.Options {
+	ss := s.ss
+	return engine.Options{
+		Session: s.id, Store: ss.db.Session(s.id), Chain: s.chain, Network: ss.network,
+		MaxPerHost: s.kept.Newest.MaximumConnectionsPerHost, RateLimit: s.kept.Newest.RateLimit,
+		Flush: s.flush, Reset: func(context.Context) error { return s.jar.Reset() },
+		Bodies: &bodies{place{dir: filepath.Join(folder, "bodies")}}, Spool: &spool{place{dir: filepath.Join(folder, "spool")}},
+		Retention: ss.options.retention(),
+		Temporary: s.temporary.dir, Unattended: s.launcher.wake, Power: ss.power,
+	}
 }
 
 // stop ends the engine; a launch command that runs goes on.

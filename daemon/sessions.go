@@ -48,10 +48,36 @@ func newSessions(state string, db *sqlitestore.DB, o Options) *sessions {
 		started: time.Now(), resumed: make(chan struct{}), all: make(map[string]*slot)}
 }
 
-// resume opens the sessions that have something to do without being asked: tasks that have not ended, an end under way, or
-// events that wait for a launch command.
+// resume opens the sessions that have something to do without being asked, and then gives space back, which may take long and
+// nobody waits for: ss.resumed is closed before.
 func (ss *sessions) resume(ctx context.Context) {
-	defer close(ss.resumed)
+	ss.openDue(ctx, ss.due)
+	close(ss.resumed)
+	if err := ss.db.Sweep(ctx); err != nil && ctx.Err() == nil { // it is done at the next start
+		ss.log.Warn("space in the database is not given back", "error", err)
+	}
+}
+
+// dueEvery is how often sessions that are not open are looked at for something to do.
+const dueEvery = time.Hour
+
+// revisit opens the sessions that come to have something to do, history that is past its retention too, until ctx ends.
+func (ss *sessions) revisit(ctx context.Context) {
+	again := time.NewTicker(dueEvery)
+	defer again.Stop()
+	for {
+		ss.openDue(ctx, ss.old)
+		select {
+		case <-again.C:
+			ss.openDue(ctx, ss.due)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// openDue opens those that are due and not open.
+func (ss *sessions) openDue(ctx context.Context, due func(context.Context, sqlitestore.Info) (bool, error)) {
 	infos, err := ss.db.Sessions(ctx)
 	if err != nil {
 		ss.log.Error("the sessions cannot be listed", "error", err)
@@ -60,19 +86,20 @@ func (ss *sessions) resume(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		due, err := ss.due(ctx, info)
-		if err == nil && due {
+		if ss.opened(info.Identifier) != nil {
+			continue
+		}
+		yes, err := due(ctx, info)
+		if err == nil && yes {
 			_, err = ss.get(ctx, info.Identifier)
 		}
-		if err != nil && ctx.Err() == nil { // it is tried again when somebody asks
+		if err != nil && ctx.Err() == nil { // it is tried again, or when somebody asks
 			ss.log.Error("a session does not go on", "session", info.Identifier, "error", err)
 		}
 	}
-	if err := ss.db.Sweep(ctx); err != nil && ctx.Err() == nil { // it is done at the next start
-		ss.log.Warn("space in the database is not given back", "error", err)
-	}
 }
 
+// due says whether a session has tasks that have not ended, an end under way, or events that wait for a launch command.
 func (ss *sessions) due(ctx context.Context, info sqlitestore.Info) (bool, error) {
 	if info.State == store.Finishing || info.State == store.Canceling {
 		return true, nil
@@ -83,6 +110,22 @@ func (ss *sessions) due(ctx context.Context, info sqlitestore.Info) (bool, error
 	}
 	g, err := ss.configuration(ctx, info.Identifier)
 	return len(g.Newest.Launch.Command) > 0, err
+}
+
+// old says whether a session has history that is past its retention, which its engine forgets. It looks at all history.
+func (ss *sessions) old(ctx context.Context, info sqlitestore.Info) (bool, error) {
+	before, keep := time.Time{}, -1
+	if age := ss.options.Retention; age > 0 {
+		before = time.Now().Add(-age)
+	}
+	if n := ss.options.History; n > 0 {
+		keep = n
+	}
+	if info.Acknowledged == 0 || before.IsZero() && keep < 0 {
+		return false, nil
+	}
+	past, err := ss.db.Session(info.Identifier).Expired(ctx, before, keep, 1)
+	return len(past) > 0, err
 }
 
 func (ss *sessions) configuration(ctx context.Context, id string) (g generations, err error) {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/control"
+	"github.com/urlsession/urlsession/internal/store/sqlitestore"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/urlsessiontest"
 )
@@ -227,6 +229,41 @@ func TestListenersEnd(t *testing.T) {
 		if _, ok := ev.Detail.(task.EventsCompleted); ok {
 			d.stop()
 			cancel()
+		}
+	}
+}
+
+// A session that nobody asks for forgets its history all the same.
+func TestSessionWithOldHistory(t *testing.T) {
+	srv := origin(t)
+	srv.Publish("/d", urlsessiontest.Resource{Content: urlsessiontest.Bytes("hello")})
+	state := t.TempDir()
+	d := start(t, state)
+	c := dial(t, state, "s")
+	succeed(t, c, create(t, c, data(srv.URL+"/d")))
+	old := func(o Options) bool {
+		t.Helper()
+		d.stop()
+		db, err := sqlitestore.Open(within(t), filepath.Join(state, "urlsession.db"))
+		must(t, err)
+		defer db.Close()
+		info, err := db.Info(within(t), "s")
+		must(t, err)
+		old, err := newSessions(state, db, o).old(within(t), info)
+		must(t, err)
+		return old
+	}
+	if old(Options{Retention: time.Nanosecond}) {
+		t.Error("nobody has acknowledged its events")
+	}
+	d = start(t, state)
+	acknowledgeAll(t, c)
+	for _, c := range []struct {
+		Options
+		want bool
+	}{{Options{Retention: time.Nanosecond}, true}, {Options{Retention: time.Hour, History: 1}, false}, {Options{Retention: -1, History: -1}, false}} {
+		if got := old(c.Options); got != c.want {
+			t.Errorf("with a retention of %v and %d: %v", c.Retention, c.History, got)
 		}
 	}
 }

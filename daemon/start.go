@@ -20,10 +20,11 @@ import (
 // The bounds of Start, where ctx has none that is earlier.
 const (
 	askFor   = 10 * time.Second // a daemon that runs has so long to answer
-	startFor = 30 * time.Second // a new one to come up
+	startFor = 25 * time.Second // all of it: apps wait for 30 s
 )
 
-// Start starts the daemon of a state folder in the background, and returns once it answers; one that runs is left alone.
+// Start starts the daemon of a state folder in the background, and returns once it answers, within 25 s, or an error that says
+// why it does not; one that runs is left alone.
 // command is the program with its arguments that calls Run, such as {"/usr/bin/urlsession", "daemon", "run"}; its first
 // element is a path. The folder reaches it as URLSESSION_STATE.
 //
@@ -35,7 +36,7 @@ const (
 // The calling process stays the parent of a daemon started by setsid, and waits for its end in a goroutine.
 func Start(ctx context.Context, state string, command []string) (how string, err error) {
 	fail := func(err error) (string, error) {
-		return "", &task.Error{Op: "start the daemon of", URL: state, Code: task.DaemonLost, Err: err}
+		return "", fmt.Errorf("start the daemon of %s: %w", state, err)
 	}
 	if state, err = filepath.Abs(state); err != nil {
 		return fail(err)
@@ -43,6 +44,8 @@ func Start(ctx context.Context, state string, command []string) (how string, err
 	if len(command) == 0 || !filepath.IsAbs(command[0]) {
 		return fail(fmt.Errorf("the command %q is no absolute path of a program", command))
 	}
+	ctx, cancel := context.WithTimeout(ctx, startFor)
+	defer cancel()
 	running, err := answers(ctx, state, askFor)
 	switch {
 	case running:
@@ -50,8 +53,6 @@ func Start(ctx context.Context, state string, command []string) (how string, err
 	case err != nil:
 		return fail(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startFor)
-	defer cancel()
 	m := userManager()
 	how, err = m.start(ctx, state, command)
 	if err == nil {
@@ -123,8 +124,11 @@ const logMost = 1 << 20
 
 // detach starts the daemon in a session of its own, and waits until it answers.
 func detach(ctx context.Context, state string, command []string, how string) error {
-	if err := os.MkdirAll(state, 0o700); err != nil {
+	if err := makeFolder(state); err != nil { // durably: Run finds it there
 		return fmt.Errorf("make the state folder: %w", err)
+	}
+	if err := checkFolder(state); err != nil {
+		return err
 	}
 	path := filepath.Join(state, logName)
 	if info, err := os.Stat(path); err == nil && info.Size() > logMost {
@@ -158,6 +162,9 @@ func detach(ctx context.Context, state string, command []string, how string) err
 		exited <- err
 	}()
 	if err := awaitAnswer(ctx, state, exited); err != nil {
+		if _, another := errors.AsType[*task.Error](err); another { // was faster, and is not to be had
+			return err
+		}
 		if last := lastLine(path, begin); last != "" {
 			return fmt.Errorf("it ended: %s", last)
 		}

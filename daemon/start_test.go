@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -156,6 +159,14 @@ func TestInstallAndUninstall(t *testing.T) {
 	if err := install(t.Context(), manager{}, own, []string{"/bin/urlsession"}, &said); err != nil || !strings.Contains(said.String(), "enable --now") {
 		t.Errorf("without systemd: %v: %s", err, &said)
 	}
+	t.Setenv("HOME", "")
+	t.Setenv("XDG_CONFIG_HOME", "")
+	if err := install(t.Context(), manager{}, own, []string{"/bin/urlsession"}, &said); !errors.Is(err, task.CannotCreateFile) {
+		t.Errorf("without a home: %v", err)
+	}
+	if err := uninstall(t.Context(), manager{}, own, &said); err == nil {
+		t.Error("without a home something was uninstalled")
+	}
 	for name, command := range map[string][]string{"no command": nil, "a relative one": {"urlsession"}, "a line break": {"/bin/a\nb"}} {
 		if err := install(t.Context(), manager{}, own, command, &said); !errors.Is(err, task.CannotCreateFile) {
 			t.Errorf("%s: %v", name, err)
@@ -168,7 +179,7 @@ func TestStartSaysWhyTheDaemonEnded(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", "")
 	state := filepath.Join(t.TempDir(), "state")
 	_, err := Start(t.Context(), state, []string{"/bin/sh", "-c", "echo first; echo the disk is on fire >&2; exit 1"})
-	if !errors.Is(err, task.DaemonLost) || !strings.Contains(err.Error(), "the disk is on fire") {
+	if err == nil || !strings.Contains(err.Error(), "the disk is on fire") {
 		t.Errorf("%v", err)
 	}
 	_, err = Start(t.Context(), state, []string{"/bin/true"})
@@ -182,7 +193,31 @@ func TestStartSaysWhyTheDaemonEnded(t *testing.T) {
 	if _, err := Start(t.Context(), state, []string{"urlsession"}); err == nil || !strings.Contains(err.Error(), "absolute") {
 		t.Errorf("%v", err)
 	}
-	if _, err := Start(t.Context(), filepath.Join(os.DevNull, "x"), []string{"/bin/true"}); !errors.Is(err, task.DaemonLost) {
-		t.Errorf("a state folder below a device: %v", err)
+	if _, err := Start(t.Context(), os.DevNull, []string{"/bin/true"}); err == nil || !strings.Contains(err.Error(), "is no folder") {
+		t.Errorf("a state folder that is a device: %v", err)
+	}
+	if _, err := Start(t.Context(), filepath.Join(os.DevNull, "x"), []string{"/bin/true"}); err == nil {
+		t.Error("it stands below a device")
+	}
+}
+
+// TestStartOfAnotherVersion: one that is there and cannot be had is told by its own code, and not taken for lost.
+func TestStartOfAnotherVersion(t *testing.T) {
+	home(t)
+	state := t.TempDir()
+	l, err := net.Listen("unix", control.Socket(state))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(control.VersionHeader, "0") })}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	defer func() {
+		s.Close()
+		<-done
+	}()
+	_, err = Start(t.Context(), state, []string{"/bin/true"})
+	if !errors.Is(err, task.NoSharedContainer) || strings.Contains(err.Error(), "-997") {
+		t.Errorf("%v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,7 +70,8 @@ func TestBackgroundUploadFromTerminal(t *testing.T) {
 	}
 }
 
-// A daemon holds nothing open of what its starter was given, such as a pipe whose reader waits for its end.
+// A daemon holds nothing open of what its starter was given, such as a pipe whose reader waits for its end, and does not
+// know the password of the command that it was started for.
 func TestDaemonInheritsNothing(t *testing.T) {
 	dir := backgroundHome(t)
 	var pipes [2]*os.File
@@ -83,12 +85,21 @@ func TestDaemonInheritsNothing(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, binary, args...)
-		cmd.Dir, cmd.Env = dir, []string{"HOME=" + dir, "URLSESSION_STATE=" + filepath.Join(dir, "state"+args[0])}
+		state := filepath.Join(dir, "state"+args[0])
+		cmd.Dir, cmd.Env = dir, []string{"HOME=" + dir, "URLSESSION_STATE=" + state, "URLSESSION_PASSWORD=hunter2"}
 		cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = pw, pw, []*os.File{pw}
 		err = cmd.Run()
 		pw.Close()
 		if err != nil {
 			t.Fatalf("%q: %v", args, err)
+		}
+		pid, err := os.ReadFile(filepath.Join(state, "daemon.lock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		environment, err := os.ReadFile(filepath.Join("/proc", strings.TrimSpace(string(pid)), "environ"))
+		if err != nil || !strings.Contains(string(environment), state) || strings.Contains(string(environment), "hunter2") {
+			t.Errorf("%q: the daemon's environment is %q, %v", args, environment, err)
 		}
 	}
 	deadline := time.Now().Add(patience)

@@ -112,8 +112,8 @@ func (f *sharedFlags) openBackground(ctx context.Context, cmd *cobra.Command) (*
 		s, err := d.Session(ctx, f.session)
 		switch {
 		case err == nil:
-			// One that has been invalidated is opened anew.
-			if info, err := s.Info(ctx); err != nil || info.State != "invalidated" {
+			// One that takes no more tasks is opened anew, or the daemon says why it is not.
+			if info, err := s.Info(ctx); err != nil || info.State == "open" {
 				return s, err
 			}
 			s.Close()

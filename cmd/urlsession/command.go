@@ -49,11 +49,11 @@ func newCompletion() *cobra.Command {
 			root, out := cmd.Root(), cmd.OutOrStdout()
 			switch args[0] {
 			case "bash":
-				return root.GenBashCompletionV2(out, true)
+				return writeError(root.GenBashCompletionV2(out, true))
 			case "zsh":
-				return root.GenZshCompletion(out)
+				return writeError(root.GenZshCompletion(out))
 			default:
-				return root.GenFishCompletion(out, true)
+				return writeError(root.GenFishCompletion(out, true))
 			}
 		},
 	}

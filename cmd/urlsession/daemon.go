@@ -91,6 +91,7 @@ func runDaemon(cmd *cobra.Command) error {
 
 func startDaemon(cmd *cobra.Command) error {
 	keepInherited()
+	os.Unsetenv(passwordVariable) // of the command that needs a daemon: neither it nor what it launches is to have it
 	return onUnit(cmd, func(ctx context.Context, state string, command []string) error {
 		how, err := daemon.Start(ctx, state, command)
 		if err != nil {
@@ -108,8 +109,16 @@ func stopDaemon(cmd *cobra.Command) error {
 	return withDaemon(cmd, func(ctx context.Context, d urlsession.Daemon) error {
 		ctx, cancel := context.WithTimeout(ctx, stopFor)
 		defer cancel()
-		return d.Stop(ctx)
+		return noDaemon(d, d.Stop(ctx))
 	})
+}
+
+// noDaemon is the error of a daemon that was asked and not started; any other is left as it is.
+func noDaemon(d urlsession.Daemon, err error) error {
+	if e, ok := errors.AsType[*urlsession.Error](err); ok && e.Code == urlsession.ErrDaemonLost {
+		return statusError{fmt.Errorf("no daemon answers on %s (%d): %w", d.State, int(e.Code), e.Err), exitNoDaemon}
+	}
+	return err
 }
 
 // onUnit does something with the daemon's state folder and the command that runs it.
@@ -149,11 +158,8 @@ func newDaemonStatus() *cobra.Command {
 				if asJSON && err == nil {
 					return writeError(writeJSON(cmd.OutOrStdout(), statusJSON(s)))
 				}
-				if errors.Is(err, urlsession.ErrDaemonLost) {
-					return statusError{fmt.Errorf("no daemon runs on %s: %w", d.State, err), exitNoDaemon}
-				}
 				if err != nil {
-					return err
+					return noDaemon(d, err)
 				}
 				c := card{out: cmd.OutOrStdout()}
 				c.add("daemon", fmt.Sprintf("process %d, version %s", s.PID, s.Version))

@@ -126,8 +126,6 @@ func remedy(e *urlsession.Error) string {
 		return "lower -j, or raise the limit of open files (ulimit -n)"
 	case e.Code == urlsession.ErrDestinationExists:
 		return "see --replace and --rename"
-	case e.Code == urlsession.ErrSessionInvalidated:
-		return "once its tasks have ended and its events are acknowledged (urlsession events ID --ack), --session makes it anew"
 	case e.Code == urlsession.ErrCertificateUnknownRoot:
 		return "see --cacert"
 	case e.Code == urlsession.ErrClientCertRequired:

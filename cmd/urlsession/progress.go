@@ -192,7 +192,14 @@ func waitText(w *urlsession.Wait) string {
 	text := "waiting"
 	switch w.Reason {
 	case urlsession.WaitConnectivity:
-		text += " for a network"
+		text += " for a network that reaches the host"
+	case urlsession.WaitDiscretionary:
+		text += " for power from the mains"
+		if w.Detail == "network" {
+			text = "waiting for a network that is not metered"
+		}
+	case urlsession.WaitSpace:
+		text += " for room on the disk of " + w.Detail
 	case urlsession.WaitSchedule:
 		text += " for its time"
 	case urlsession.WaitHostLimit:

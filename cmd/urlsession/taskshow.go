@@ -101,9 +101,6 @@ func explain(s urlsession.Status) string {
 	switch {
 	case s.Waiting != nil:
 		text := waitText(s.Waiting)
-		if d := s.Waiting.Detail; d != "" {
-			text += " (" + d + ")"
-		}
 		text += ", since " + formatMoment(s.Waiting.Since)
 		if !s.Waiting.Until.IsZero() {
 			text += ", until " + s.Waiting.Until.Local().Format(time.TimeOnly)
@@ -151,14 +148,6 @@ func pastOf(ctx context.Context, t *urlsession.Task) ([]string, error) {
 	return past[max(0, len(past)-pastMost):], nil
 }
 
-// causeOf is the error that an event tells, which came in words: they name the code already.
-func causeOf(err error) error {
-	if e, ok := errors.AsType[*urlsession.Error](err); ok && e.Err != nil {
-		return e.Err
-	}
-	return err
-}
-
 // eventText is an event in words; "" for one that the task's status tells as well.
 func eventText(ev urlsession.Event) string {
 	switch ev := ev.(type) {
@@ -173,7 +162,7 @@ func eventText(ev urlsession.Event) string {
 	case urlsession.Waiting:
 		return waitText(&urlsession.Wait{Reason: ev.Reason, Detail: ev.Detail})
 	case urlsession.WillRetry:
-		text := fmt.Sprintf("attempt %d failed: %v", ev.Attempt, causeOf(ev.Err))
+		text := fmt.Sprintf("attempt %d failed: %v", ev.Attempt, ev.Err)
 		if !ev.At.IsZero() {
 			text += "; the next is at " + ev.At.Local().Format(time.TimeOnly)
 		}

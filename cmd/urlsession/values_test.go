@@ -87,3 +87,18 @@ func TestFormat(t *testing.T) {
 		}
 	}
 }
+
+func TestWaitText(t *testing.T) {
+	for want, w := range map[string]urlsession.Wait{
+		"waiting for a network that reaches the host":   {Reason: urlsession.WaitConnectivity},
+		"waiting for power from the mains":              {Reason: urlsession.WaitDiscretionary, Detail: "power"},
+		"waiting for a network that is not metered":     {Reason: urlsession.WaitDiscretionary, Detail: "network"},
+		"waiting for room on the disk of /srv/a b":      {Reason: urlsession.WaitSpace, Detail: "/srv/a\nb"},
+		"waiting to try again (timed out)":              {Reason: urlsession.WaitRetry, Err: &urlsession.Error{Code: urlsession.ErrTimedOut}},
+		"waiting for a connection to the host, 0s left": {Reason: urlsession.WaitHostLimit, Until: time.Unix(1, 0)},
+	} {
+		if got := waitText(&w); got != want {
+			t.Errorf("%+v: %q, want %q", w, got, want)
+		}
+	}
+}

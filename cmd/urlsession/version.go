@@ -17,7 +17,7 @@ func newVersion() *cobra.Command {
 			version, commit := build()
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "urlsession %s\n%s %s/%s\ncommit %s\n",
 				version, runtime.Version(), runtime.GOOS, runtime.GOARCH, commit)
-			return err
+			return writeError(err)
 		},
 	}
 }

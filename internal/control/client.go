@@ -274,7 +274,7 @@ func (c *Client) open(ctx context.Context, r request) (_ *http.Response, err err
 		return nil, c.broken(caller, r.op, w.reason(err))
 	}
 	resp.Body = &receiving{resp.Body, w}
-	if err := c.check(r.op, resp); err != nil {
+	if err := c.check(r, resp); err != nil {
 		resp.Body.Close()
 		return nil, err
 	}
@@ -295,19 +295,19 @@ func (c *Client) broken(ctx context.Context, op string, err error) error {
 	return &lost{err}
 }
 
-// check is nil for a response of success from a daemon that speaks our version.
-func (c *Client) check(op string, resp *http.Response) error {
-	if v := resp.Header.Get(VersionHeader); v != strconv.Itoa(APIVersion) {
+// check is nil for a response of success from a daemon that speaks our version, or was asked to stop.
+func (c *Client) check(r request, resp *http.Response) error {
+	if v := resp.Header.Get(VersionHeader); v == "" || v != strconv.Itoa(APIVersion) && r.path != StopPath {
 		why := fmt.Errorf("the daemon speaks version %q of the API and this program %d: stop the daemon, and one of this program's version will be started", v, APIVersion)
 		if v == "" {
 			why = errors.New("what listens there is no daemon of urlsession")
 		}
-		return &task.Error{Op: op, URL: c.dialer.socket, Code: task.NoSharedContainer, Err: why}
+		return &task.Error{Op: r.op, URL: c.dialer.socket, Code: task.NoSharedContainer, Err: why}
 	}
 	if resp.StatusCode/100 == 2 {
 		return nil
 	}
-	return c.failureIn(op, resp)
+	return c.failureIn(r.op, resp)
 }
 
 // failureIn is the error that a response of another status says; *unreachable, where the daemon is not ready or no more.

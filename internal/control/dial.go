@@ -67,7 +67,7 @@ func (d *dialer) startDaemon(ctx context.Context) error {
 		return ctx.Err() // and the start may go on
 	}
 	if err != nil {
-		err = fmt.Errorf("start the daemon: %w", err)
+		err = fmt.Errorf("it cannot be started: %w", err)
 	}
 	if err == nil || d.reached.Load() { // else the next call may have it tried at once
 		d.started, d.failed = time.Now(), err
@@ -106,7 +106,7 @@ func (o *outage) wait(ctx context.Context, d *dialer, patience time.Duration, re
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case !d.reached.Load():
-			return fmt.Errorf("%w: %w", errOver, err)
+			return fmt.Errorf("%w; %w", errOver, err)
 		default: // the daemon that there was may come back by other means, as systemd's
 			o.failed = err
 		}

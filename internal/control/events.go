@@ -66,6 +66,7 @@ type listening struct {
 	cursor    uint64 // number of the last durable event that was read, or where the stream began
 	begun     bool   // cursor is known
 	completed bool   // EventsCompleted was read
+	told      bool   // an event was handed to the loop
 
 	changed chan struct{} // holds a token after the backlog has changed
 	room    chan struct{} // holds a token after something was taken from it
@@ -239,6 +240,10 @@ func (l *listening) take(ctx context.Context, f frame) (last bool, err error) {
 		return false, fmt.Errorf("%w: %w", errFrame, err)
 	}
 	switch d := ev.Detail.(type) {
+	case task.BackgroundTransfer:
+		if l.told { // the loop was there; it was the daemon that was away
+			return false, nil
+		}
 	case task.EventsCompleted:
 		if l.completed {
 			return false, nil
@@ -259,6 +264,7 @@ func (l *listening) take(ctx context.Context, f frame) (last bool, err error) {
 	if err := l.put(ctx, ev); err != nil {
 		return false, err
 	}
+	l.told = true
 	switch ev.Detail.(type) {
 	case task.SessionCompleted:
 		return l.q.Task != 0, nil

@@ -28,9 +28,10 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
-// Stop has the daemon stop in order: its tasks go on when it is started again. It returns when the daemon has taken notice.
+// Stop has the daemon stop in order, also one of another version: its tasks go on when it is started again. It returns when
+// the daemon has taken notice.
 func (c *Client) Stop(ctx context.Context) error {
-	return c.call(ctx, request{op: "stop the daemon", method: http.MethodPost, path: "/v1/stop"}, nil)
+	return c.call(ctx, request{op: "stop the daemon", method: http.MethodPost, path: StopPath}, nil)
 }
 
 // Finish is Service.Finish, Invalidate Service.Invalidate.

@@ -18,6 +18,10 @@ const (
 	APIVersion    = 1
 	VersionHeader = "Urlsession-Api"
 
+	// StopPath is what a daemon is asked to stop by, of whatever version: a program that was updated must be able to have
+	// its predecessor's daemon make room. It never changes.
+	StopPath = "/v1/stop"
+
 	// Host is the only Host that the daemon answers. A web page that has a name resolve to this machine has another one.
 	Host = "urlsession"
 

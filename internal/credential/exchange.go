@@ -73,7 +73,7 @@ func (a *Authenticator) BeginProxy(u *url.URL, req *http.Request) *Exchange {
 func (a *Authenticator) begin(origin Space, req *http.Request, user *url.Userinfo) *Exchange {
 	e := &Exchange{a: a, req: req, origin: origin, failures: make(map[Space]int)}
 	e.own = req.Header.Get(e.Field()) != ""
-	if user.String() != "" { // also nil's
+	if user.String() != "" { // which is nil's
 		password, _ := user.Password()
 		e.user = &Credential{User: user.Username(), Password: NewSecret(password)}
 	}

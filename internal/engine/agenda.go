@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -40,15 +42,44 @@ func (a *agenda) set(r *run, at time.Time) {
 		a.dates[r.date-1].at = at.Sub(a.epoch)
 		a.dates.fix(r.date)
 	default:
-		a.dates.push(date{at.Sub(a.epoch), r.id, r})
+		a.push(date{at.Sub(a.epoch), r.id, r})
 	}
 	a.arm()
 }
 
 // add plans a wake-up of a task that is in the store alone.
 func (a *agenda) add(id task.ID, at time.Time) {
-	a.dates.push(date{at: at.Sub(a.epoch), id: id})
+	a.push(date{at: at.Sub(a.epoch), id: id})
 	a.arm()
+}
+
+func (a *agenda) push(d date) {
+	if len(a.dates) > 2*a.e.alive+1024 {
+		a.tidy()
+	}
+	a.dates.push(d)
+}
+
+// tidy leaves each task one date: its run's own, or the earliest. A task that leaves memory leaves its date behind, and has
+// another when it comes back: one an attempt of a task that waits in a long queue.
+func (a *agenda) tidy() {
+	slices.SortFunc(a.dates, func(x, y date) int {
+		switch {
+		case x.id != y.id:
+			return cmp.Compare(x.id, y.id)
+		case (x.run != nil) != (y.run != nil):
+			if x.run != nil {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(x.at, y.at)
+	})
+	a.dates = slices.CompactFunc(a.dates, func(x, y date) bool { return x.id == y.id })
+	slices.SortFunc(a.dates, func(x, y date) int { return cmp.Compare(x.at, y.at) }) // which is a heap too
+	for i, d := range a.dates {
+		d.moved(i + 1)
+	}
 }
 
 func (a *agenda) arm() {

@@ -34,6 +34,34 @@ type tail struct {
 	n     int
 }
 
+// findTail is for a run that was loaded while its task waits: what it told before it left memory may be replaced all the same.
+// What cannot be read stays. r.mu is held.
+func (r *run) findTail(ctx context.Context) {
+	const most = 64
+	a := &r.e.audience
+	a.mu.RLock()
+	told := a.told
+	a.mu.RUnlock()
+	evs, err := r.e.store.Events(ctx, told, r.id, most)
+	if err != nil || len(evs) == 0 || len(evs) == most {
+		return
+	}
+	newest := evs[len(evs)-1]
+	switch newest.Detail.(type) {
+	case task.Waiting, task.WillRetry:
+		r.seq.Store(newest.Sequence)
+		r.tail = tail{newest.Sequence, 1}
+	default:
+		return
+	}
+	if len(evs) > 1 {
+		before := evs[len(evs)-2]
+		if _, ok := before.Detail.(task.Metrics); ok && before.Sequence+1 == newest.Sequence {
+			r.tail = tail{before.Sequence, 2}
+		}
+	}
+}
+
 // collapses says whether events make a tail: an attempt that came to nothing, or a wait.
 func collapses(details []task.Detail) bool {
 	for i, d := range details {

@@ -173,12 +173,23 @@ func (e *Engine) collect(o orphans) {
 		return
 	}
 	named := make(map[string]bool)
-	for rec, err := range e.Tasks(ctx) {
-		if err != nil || e.hasStopped() {
+	for after := task.ID(0); ; {
+		page, err := e.lasting.Pending(ctx, after, 1024)
+		if err != nil {
 			return
 		}
-		if b := rec.Spec.Request.Body; b != nil && b.Spooled && rec.State != task.Completed {
-			named[b.Path] = true
+		if len(page) == 0 {
+			break
+		}
+		for _, p := range page {
+			rec, err := e.store.Load(ctx, p.ID)
+			if err != nil && !isUnknown(err) || e.hasStopped() {
+				return
+			}
+			if b := rec.Spec.Request.Body; b != nil && b.Spooled {
+				named[b.Path] = true
+			}
+			after = p.ID
 		}
 	}
 	for _, path := range o.spool {

@@ -142,6 +142,7 @@ func (e *Engine) create(ctx context.Context, runs ...*run) error {
 	e.mu.Unlock()
 	if err != nil {
 		e.invalidateIfDone()
+		e.tellUnattended() // who ended meanwhile left it to the task that is not to be
 		return e.storeError("create task", err)
 	}
 	// What is written of each, as that it waits for its time, is written side by side: the store takes what comes at once

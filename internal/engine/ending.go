@@ -2,6 +2,9 @@ package engine
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/task"
@@ -48,8 +51,11 @@ func (e *Engine) end(ctx context.Context, cancel bool) error {
 	e.cancel = e.cancel || cancel
 	e.mu.Unlock()
 	if cancel {
-		for _, r := range e.resident() {
+		runs := e.resident()
+		e.together(len(runs), func(i int) {
+			r := runs[i]
 			r.mu.Lock()
+			defer r.unlock()
 			switch {
 			case r.gone:
 			case r.phase == finished:
@@ -57,14 +63,36 @@ func (e *Engine) end(ctx context.Context, cancel bool) error {
 			default:
 				r.cancelLocked()
 			}
-			r.unlock()
-		}
+		})
 		if e.lasting != nil {
 			e.attempts.Go(e.cancelStored)
 		}
 	}
 	e.invalidateIfDone()
 	return nil
+}
+
+// cancelAtOnce is how many tasks are cancelled side by side in a session that outlives its process: their ends share commits.
+const cancelAtOnce = 64
+
+// together calls f for each number below n: in order, or, where writes take long, side by side and until the engine stops.
+func (e *Engine) together(n int, f func(i int)) {
+	if e.lasting == nil {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var all sync.WaitGroup
+	var next atomic.Int64
+	for range min(n, cancelAtOnce) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && !e.hasStopped(); i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func (e *Engine) storeEnd(ctx context.Context, cancel bool) error {
@@ -91,11 +119,23 @@ func (e *Engine) invalidateIfDone() {
 		e.releaseHosts()
 	}
 	e.mu.Unlock()
-	if last {
-		e.store.Append(context.Background(), task.Invalidated{})
-		e.mu.Lock()
-		e.over = true
-		e.mu.Unlock()
-		e.changed.notify()
+	if !last {
+		return
 	}
+	err := e.store.Append(context.Background(), task.Invalidated{})
+	e.mu.Lock()
+	if err != nil && e.lasting != nil { // it is asked again, as finish does
+		e.gone = false
+		e.mu.Unlock()
+		time.AfterFunc(saveAgain, func() {
+			if leave, err := e.enter("invalidate session"); err == nil {
+				defer leave()
+				e.invalidateIfDone()
+			}
+		})
+		return
+	}
+	e.over = true
+	e.mu.Unlock()
+	e.changed.notify()
 }

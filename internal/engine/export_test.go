@@ -9,3 +9,10 @@ func (e *Engine) InMemory() int {
 
 // Expire forgets history that is past its retention, at once.
 func (e *Engine) Expire() { e.expire() }
+
+// Dates is how many wake-ups are planned.
+func (e *Engine) Dates() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.agenda.dates)
+}

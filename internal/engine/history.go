@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -128,6 +129,8 @@ type Retention struct {
 const (
 	expireEvery = time.Hour
 	expireDelay = time.Minute // after events were acknowledged
+	// expireAtOnce is how many tasks the store is asked for at a time.
+	expireAtOnce = 1 << 16
 )
 
 // expireSoon looks for history that may be forgotten before long.
@@ -170,13 +173,14 @@ func (e *Engine) expire() {
 	if n := e.retention.Count; n > 0 {
 		keep = n
 	}
-	for !e.hasStopped() {
-		ids, err := e.lasting.Expired(ctx, before, keep, 256)
-		if err != nil || len(ids) == 0 {
-			break
-		}
-		if e.forgetTasks(ids) != nil {
-			break
+	for more := true; more; {
+		ids, err := e.lasting.Expired(ctx, before, keep, expireAtOnce) // which counts all, and so is asked seldom
+		more = err == nil && len(ids) > 0
+		for some := range slices.Chunk(ids, 256) {
+			if e.hasStopped() || e.forgetTasks(some) != nil {
+				more = false
+				break
+			}
 		}
 	}
 	e.expireAfter(expireEvery)

@@ -12,7 +12,7 @@ type host struct {
 	key         string
 	running     int         // attempts that hold a slot
 	queue       heap[place] // tasks that wait for one
-	parked      int         // tasks that have had one, and wait for network or disk space
+	parked      int         // tasks that have had one, and wait for network or disk space, be it the store's
 	hold        time.Time   // the server asked (Retry-After) to be left alone until then
 	holdTimer   *time.Timer
 	multiplexed bool // it speaks HTTP/2: its requests share a connection

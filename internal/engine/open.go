@@ -56,6 +56,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e.mu.Unlock()
 	e.attempts.Go(func() {
 		for _, id := range canceling {
+			if e.hasStopped() {
+				return
+			}
 			e.recall(id)
 		}
 		if state == store.Canceling {
@@ -253,11 +256,12 @@ func (e *Engine) cancelStored() {
 		if err != nil || len(page) == 0 {
 			return // what is left is cancelled when its turn comes, or by the next engine
 		}
-		for _, p := range page {
-			if after = p.ID; e.hasStopped() {
-				return
-			}
-			_ = e.change("cancel task", p.ID, (*run).cancelLocked) // as above
+		after = page[len(page)-1].ID
+		e.together(len(page), func(i int) {
+			_ = e.change("cancel task", page[i].ID, (*run).cancelLocked) // as above
+		})
+		if e.hasStopped() {
+			return
 		}
 	}
 }

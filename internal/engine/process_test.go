@@ -30,6 +30,9 @@ type process struct {
 
 	// beforeSave is called with each record before it is stored, and afterSave after. An error is Save's. May be nil.
 	beforeSave, afterSave func(*task.Record) error
+	beforeAppend          func() error // the same of Append
+	beforeCreate          func(nth int) error
+	creations             atomic.Int32
 
 	unreadable atomic.Bool
 	reading    time.Duration // how long the disk takes to find events, before it reads them
@@ -83,7 +86,11 @@ type processStore struct {
 }
 
 func (s *processStore) Create(ctx context.Context, recs ...*task.Record) error {
-	if err := s.p.err(); err != nil {
+	err := s.p.err()
+	if err == nil && s.p.beforeCreate != nil {
+		err = s.p.beforeCreate(int(s.p.creations.Add(1)))
+	}
+	if err != nil {
 		return err
 	}
 	return s.Store.Create(ctx, recs...)
@@ -135,7 +142,11 @@ func (s *processStore) Events(ctx context.Context, after uint64, id task.ID, lim
 }
 
 func (s *processStore) Append(ctx context.Context, details ...task.Detail) error {
-	if err := s.p.err(); err != nil {
+	err := s.p.err()
+	if err == nil && s.p.beforeAppend != nil {
+		err = s.p.beforeAppend()
+	}
+	if err != nil {
 		return err
 	}
 	return s.Store.Append(ctx, details...)

@@ -12,8 +12,9 @@ import (
 
 // ReplaceURL moves a task that has not ended to another URL, in place of one that has expired or moved. What a download
 // holds is kept, and gone on from where the new URL's validators are those of the old. An attempt under way stops and
-// begins anew at once, and so does one that waits for its retry. On a task that has ended it does nothing. A URL that is
-// none of http or https is BadURL or UnsupportedURL, and changes nothing.
+// begins anew at once, and so does one that waits for its retry; one that must not be sent twice goes on, and only what
+// follows it is sent to the new URL. On a task that has ended it does nothing. A URL that is none of http or https is BadURL
+// or UnsupportedURL, and changes nothing.
 func (e *Engine) ReplaceURL(_ context.Context, id task.ID, to string) error {
 	const op = "replace URL of task"
 	u, err := url.Parse(to)
@@ -41,10 +42,7 @@ func (r *run) replaceURL(to string) error {
 		r.rec.Waiting = nil
 	}
 	r.rec.Next = time.Time{}
-	if err := r.save(); err != nil {
-		if !r.fenced {
-			r.rec = before
-		}
+	if err := r.saveOr(before); err != nil {
 		return err
 	}
 	e := r.e
@@ -60,7 +58,9 @@ func (r *run) replaceURL(to string) error {
 	r.tries, r.full = 0, 0
 	switch {
 	case r.phase == attempting:
-		r.stop(errReplaced)
+		if r.resendable() {
+			r.stop(errReplaced)
+		}
 	case r.rec.State == task.Running:
 		r.schedule()
 	}

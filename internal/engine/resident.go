@@ -61,6 +61,9 @@ func (e *Engine) loadRun(ctx context.Context, id task.ID) (_ *run, fresh bool, e
 		r.earlier, err = e.store.Last(ctx)
 	}
 	if err == nil && rec.State != task.Completed {
+		if rec.Waiting != nil {
+			r.findTail(ctx)
+		}
 		r.restore(rec)
 	} else {
 		r.gone = true
@@ -134,7 +137,7 @@ func (e *Engine) promote(h *host, p place) {
 		}
 	case !fresh: // somebody else has just loaded it, and lets it go on
 		r.unlock()
-	case r.rec.State != task.Running || r.rec.Spec.Priority != p.priority || r.early() || e.cancelled() || r.hopeless():
+	case r.rec.State != task.Running || r.rec.Spec.Priority != p.priority || r.origin != h.key || r.early() || e.cancelled() || r.hopeless():
 		if r.phase != finished {
 			r.goOn()
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -179,7 +180,11 @@ func (r *run) retry(res transfer.Result, cause error) {
 	r.failure = task.FailureOf(err)
 	r.phase = waiting
 	r.rec.Waiting = &task.Wait{Reason: task.WaitRetry, Since: now, Until: r.rec.Next, Error: r.failure}
-	r.save(task.WillRetry{Attempt: r.rec.Attempt, At: r.rec.Next, Code: err.Code, Message: r.failure.Text(), Status: err.Status})
+	if r.save(task.WillRetry{Attempt: r.rec.Attempt, At: r.rec.Next, Code: err.Code, Message: r.failure.Text(), Status: err.Status}) != nil {
+		r.e.mu.Lock()
+		r.e.park(r) // it stays in memory until the store takes it
+		r.e.mu.Unlock()
+	}
 	r.plan()
 }
 
@@ -206,6 +211,10 @@ func (r *run) awaitNetwork(why *task.Failure) {
 		r.wait(w)
 	} else {
 		r.phase, r.rec.Waiting = waiting, w
+		r.unsaved = slices.DeleteFunc(r.unsaved, func(d task.Detail) bool { return d.EventName() == (task.Metrics{}).EventName() })
+		if !r.resendable() { // begin has stored that it is under way, which a kill would leave so
+			r.save()
+		}
 	}
 	r.e.mu.Lock()
 	r.e.watchNetwork(r)

@@ -295,10 +295,12 @@ func (r *run) finish() {
 	e.mu.Lock()
 	if err != nil && !lost && (!e.cancel || e.lasting != nil) {
 		e.agenda.set(r, time.Now().Add(saveAgain))
+		e.park(r) // with what it has brought: not all tasks of its host come to that
 		e.mu.Unlock()
 		return
 	}
 	e.agenda.set(r, time.Time{})
+	e.leaveParking(r)
 	if lost && e.lasting != nil {
 		e.foreign[r.id] = struct{}{}
 	}
@@ -333,17 +335,26 @@ func (r *run) cancelError() error {
 
 // suspendLocked, resumeLocked and cancelLocked are the task's methods; r.mu is held and the task has not ended.
 func (r *run) suspendLocked() error {
+	before := r.rec
 	r.rec.SuspendCount++
 	if r.rec.State != task.Running {
-		return r.save()
+		return r.saveOr(before)
 	}
 	r.rec.State = task.Suspended
 	r.rec.Active += time.Since(r.rec.Since)
 	r.rec.Since = time.Time{}
-	if w := r.rec.Waiting; w != nil && (w.Reason == task.WaitConnectivity || w.Reason == task.WaitSpace) {
-		r.rec.Next, r.tries, r.full = time.Time{}, 0, 0 // that wait is over; resumed, it tries at once
+	w := r.rec.Waiting
+	over := w != nil && (w.Reason == task.WaitConnectivity || w.Reason == task.WaitSpace) // resumed, it tries at once
+	if over {
+		r.rec.Next = time.Time{}
 	}
 	r.rec.Waiting = nil
+	if err := r.saveOr(before); err != nil {
+		return err
+	}
+	if over {
+		r.tries, r.full = 0, 0
+	}
 	if r.phase == attempting {
 		r.stop(errSuspended)
 	} else {
@@ -356,24 +367,36 @@ func (r *run) suspendLocked() error {
 	r.e.leaveParking(r)
 	r.leaveDiscretion()
 	r.e.mu.Unlock()
-	return r.save()
+	return nil
 }
 
 func (r *run) resumeLocked() error {
 	if r.rec.SuspendCount == 0 {
 		return nil
 	}
+	before := r.rec
 	r.rec.SuspendCount--
 	if r.rec.SuspendCount > 0 || r.rec.State != task.Suspended {
-		return r.save()
+		return r.saveOr(before)
 	}
 	r.rec.State = task.Running
 	r.rec.Since = time.Now()
-	err := r.save()
+	if err := r.saveOr(before); err != nil {
+		return err
+	}
 	if r.phase == idle {
 		r.schedule()
 	} else {
 		r.plan() // the stopped attempt has not returned; settle goes on from there
+	}
+	return nil
+}
+
+// saveOr is save that takes a change of the record back where the store does not take it. r.mu is held.
+func (r *run) saveOr(before task.Record) error {
+	err := r.save()
+	if err != nil && !r.fenced {
+		r.rec = before
 	}
 	return err
 }
@@ -388,6 +411,9 @@ func (r *run) cancelLocked() error {
 		return r.save()
 	}
 	r.endCancelled()
+	if r.phase == attempting { // which ends it; a kill may come before
+		return r.save()
+	}
 	return nil
 }
 

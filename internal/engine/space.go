@@ -40,7 +40,7 @@ func (r *run) awaitSpace(why *task.Error) {
 		r.wait(w)
 	} else {
 		r.phase, r.rec.Waiting = waiting, w
-		if len(r.unsaved) > 0 {
+		if len(r.unsaved) > 0 || !r.resendable() { // as awaitNetwork
 			r.save()
 		}
 	}

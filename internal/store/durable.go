@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -16,6 +17,12 @@ const (
 	Canceling   State = "canceling"   // the same, and its tasks are being cancelled
 	Invalidated State = "invalidated" // its last event is stored
 )
+
+// Before says whether a session is in s earlier in its life than in o.
+func (s State) Before(o State) bool {
+	order := []State{Open, Finishing, Canceling, Invalidated}
+	return slices.Index(order, s) < slices.Index(order, o)
+}
 
 // Pending is what a queue has to know of a task that has not ended.
 type Pending struct {
@@ -32,6 +39,7 @@ type Durable interface {
 	Store
 
 	// State is Open until SetState. Append of a task.Invalidated makes it Invalidated in the same transaction.
+	// SetState never goes back: of two who end a session at once, or one and its last event, the further stands.
 	State(ctx context.Context) (State, error)
 	SetState(ctx context.Context, s State) error
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Code numbers a failure as NSURLErrorDomain does; the numbers from -4000 on and -1 are ours. A Code is an error, so
@@ -230,3 +231,14 @@ func (f *Failure) Err() error {
 
 // Text is the failure as one line.
 func (f *Failure) Text() string { return f.Err().Error() }
+
+// FailureIn is the failure that an event tells by its Text, taken apart again, so that its error reads the same. Op has what
+// was dealt with, too.
+func FailureIn(code Code, status int, text string) *Failure {
+	f := &Failure{Code: code, Status: status, Message: text}
+	name := fmt.Sprintf(": %s (%d)", code.Error(), int(code))
+	if op, cause, ok := strings.Cut(": "+text, name); ok && (cause == "" || strings.HasPrefix(cause, ": ")) {
+		f.Op, f.Message = strings.TrimPrefix(op, ": "), strings.TrimPrefix(cause, ": ")
+	}
+	return f
+}

@@ -3,6 +3,8 @@ package task
 import (
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -41,11 +43,17 @@ func RedactURL(u *url.URL) string {
 	return c.String()
 }
 
-// secretHeaders carry a secret in requests or responses. The URL-valued ones may carry one in a query.
+// secretHeaders carry a secret in requests or responses, and so do those whose names end in one of secretEndings
+// (X-Auth-Token). The URL-valued ones may carry one in a query.
 var secretHeaders = []string{
 	"Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie",
 	"Authentication-Info", "Proxy-Authentication-Info",
 }
+
+var secretEndings = []string{"-Token", "-Api-Key", "-Secret", "-Password"}
+
+// linked is a URL as Link has it (RFC 8288 §3).
+var linked = regexp.MustCompile(`<[^>]*>`)
 
 // RedactHeader is h without what must not be shown: secret values are replaced, URLs redacted. h is not changed, and
 // is returned itself where it holds nothing to hide.
@@ -65,6 +73,17 @@ func RedactHeader(h http.Header) http.Header {
 	for _, name := range []string{"Location", "Content-Location", "Referer"} {
 		if v := h.Get(name); v != "" {
 			if r := Redact(v); r != v {
+				set(name, r)
+			}
+		}
+	}
+	for name, values := range h {
+		if slices.ContainsFunc(secretEndings, func(end string) bool { return strings.HasSuffix(name, end) }) {
+			set(name, Redacted)
+		}
+		if name == "Link" {
+			all := strings.Join(values, ", ")
+			if r := linked.ReplaceAllStringFunc(all, func(u string) string { return "<" + Redact(u[1:len(u)-1]) + ">" }); r != all {
 				set(name, r)
 			}
 		}

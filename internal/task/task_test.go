@@ -27,6 +27,24 @@ func TestErrorIsItsCodeAndItsCause(t *testing.T) {
 	}
 }
 
+// TestFailureInAText: events tell a failure in words alone, and its error says none of them twice.
+func TestFailureInAText(t *testing.T) {
+	for _, err := range []*task.Error{
+		{Op: "download", URL: "http://h/f", Code: task.BadServerResponse, Status: 404, Err: io.ErrUnexpectedEOF},
+		{Op: "download to", URL: "/a: b", Code: task.DestinationExists, Err: errors.New("x: destination exists (-4002): y")},
+		{Code: task.Cancelled},
+		{Code: task.TimedOut, Err: errors.New("no byte")},
+	} {
+		f := task.FailureIn(err.Code, err.Status, err.Error())
+		if f.Text() != err.Error() || f.Code != err.Code || f.Status != err.Status || err.Err != nil && f.Message != err.Err.Error() {
+			t.Errorf("%q became %#v", err, f)
+		}
+	}
+	if f := task.FailureIn(task.Cancelled, 0, "words: cancelled (-999)!"); f.Message != "words: cancelled (-999)!" || f.Op != "" {
+		t.Errorf("%#v", f)
+	}
+}
+
 func TestFailureSurvivesTheWire(t *testing.T) {
 	err := &task.Error{Op: "download", URL: "http://h/f", Code: task.BadServerResponse, Status: 404, Err: io.ErrUnexpectedEOF}
 	live := task.FailureOf(err)
@@ -163,10 +181,14 @@ func FuzzRedact(f *testing.F) {
 }
 
 func TestRedactHeader(t *testing.T) {
-	h := http.Header{"Set-Cookie": {"a=secret", "b=secret"}, "Location": {"http://u:secret@h/?secret"}, "Etag": {`"x"`}}
+	h := http.Header{"Set-Cookie": {"a=secret", "b=secret"}, "Location": {"http://u:secret@h/?secret"}, "Etag": {`"x"`},
+		"X-Auth-Token": {"secret"}, "X-Api-Key": {"secret"}, "Link": {`<http://h/a?secret>; rel=next, </b>; rel=prev`}}
 	got := task.RedactHeader(h)
 	if s := fmt.Sprint(got); strings.Contains(s, "secret") || got.Get("Etag") != `"x"` {
 		t.Errorf("%v", got)
+	}
+	if l := got.Get("Link"); l != "<http://h/a?REDACTED>; rel=next, </b>; rel=prev" {
+		t.Errorf("Link: %s", l)
 	}
 	if h.Get("Set-Cookie") != "a=secret" {
 		t.Error("the header itself was changed")

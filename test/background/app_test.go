@@ -2,11 +2,13 @@ package background
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"sync"
 	"time"
@@ -43,20 +45,22 @@ func app() error {
 	if a.s, err = urlsession.New(c); err != nil {
 		return err
 	}
-	creating := make(chan error, 1)
-	ctx, failed := context.WithCancelCause(ctx)
-	go func() {
-		err := a.create(ctx)
-		if err != nil {
-			failed(err)
-		}
-		creating <- err
-	}()
-	if err := a.listen(ctx, creating); err != nil {
-		return fmt.Errorf("listen: %w (%w)", err, context.Cause(ctx))
+	creating, created := context.WithCancelCause(ctx)
+	go func() { created(cmp.Or(a.create(ctx), errCreated)) }()
+	// The events are dealt with from the beginning on; and again once all tasks are made, for the end of the last one may have
+	// come before.
+	if err := a.listen(creating, nil); context.Cause(creating) != errCreated {
+		return fmt.Errorf("create the tasks: %w; listen: %w", context.Cause(creating), err)
+	} else if !errors.Is(err, urlsession.ErrCancelled) {
+		return fmt.Errorf("listen while tasks are made: %w", err)
+	}
+	if err := a.listen(ctx, a.allEnded); err != nil {
+		return fmt.Errorf("listen: %w", err)
 	}
 	return a.compare(ctx)
 }
+
+var errCreated = errors.New("all tasks are made")
 
 const (
 	tortured = "com.example.torture"
@@ -72,7 +76,7 @@ type appRun struct {
 	ended map[uint64]bool // the tasks whose last event was dealt with
 }
 
-// openLog learns what earlier processes have dealt with, and begins a chapter.
+// openLog learns what earlier processes have dealt with.
 func (a *appRun) openLog() error {
 	runs, err := readLog(a.p.Log)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -85,10 +89,7 @@ func (a *appRun) openLog() error {
 			}
 		}
 	}
-	if a.log, err = os.OpenFile(a.p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(a.log, "\n{\"start\":%d}\n", len(runs)+1)
+	a.log, err = os.OpenFile(a.p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	return err
 }
 
@@ -139,6 +140,12 @@ func (a *appRun) create(ctx context.Context) error {
 	for i := range errs {
 		group.Go(func() {
 			for jobs := range work {
+				select { // the kills find some to be made
+				case <-time.After(rand.N(150 * time.Millisecond)):
+				case <-ctx.Done():
+					errs[i] = ctx.Err()
+					return
+				}
 				tasks, err := a.make(ctx, jobs)
 				if err != nil {
 					errs[i] = fmt.Errorf("make the task of job %d: %w", jobs[0].Number, err)
@@ -181,10 +188,11 @@ func (a *appRun) make(ctx context.Context, jobs []job) ([]*urlsession.Task, erro
 	return []*urlsession.Task{t}, err
 }
 
-// listen deals with events until all tasks have ended. What was stored before it began comes first, then it waits until the
-// tasks are made: so the last event of all is one that it sees after that, or has seen.
-func (a *appRun) listen(ctx context.Context, creating <-chan error) error {
-	made := false
+// listen deals with events until done, which is asked when a task has ended and when what was stored has been told.
+func (a *appRun) listen(ctx context.Context, done func() bool) error {
+	if _, err := a.log.WriteString("\n{\"start\":1}\n"); err != nil {
+		return err
+	}
 	for ev, err := range a.s.Events(ctx) {
 		if err != nil {
 			return err
@@ -202,19 +210,10 @@ func (a *appRun) listen(ctx context.Context, creating <-chan error) error {
 		case urlsession.Completed:
 			a.ended[uint64(ev.Task())] = true
 		case urlsession.EventsCompleted:
-			select {
-			case err := <-creating:
-				if err != nil {
-					return err
-				}
-				made = true
-			case <-ctx.Done():
-				return ctx.Err()
-			}
 		default:
 			continue
 		}
-		if made && a.allEnded() {
+		if done != nil && done() {
 			return nil
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -76,7 +77,8 @@ func waitsFor(ctx context.Context, t testing.TB, task *urlsession.Task, reason u
 	}
 }
 
-// A download to a full disk waits, also one that finds it full in its midst, and goes on when there is room.
+// A download to a full disk waits, also one that finds it full in its midst, and goes on when there is room; also where the
+// daemon was killed meanwhile.
 func TestFullDestination(t *testing.T) {
 	t.Parallel()
 	disk := smallDisk(t, 16*mib)
@@ -104,6 +106,8 @@ func TestFullDestination(t *testing.T) {
 			t.Errorf("%+v (%v)", st, err)
 		}
 	}
+	k.kill()
+	k.restart()
 	grow(t, disk, 64*mib)
 	for i, task := range tasks {
 		if _, err := task.Wait(ctx); err != nil {
@@ -179,9 +183,13 @@ func TestFullState(t *testing.T) {
 		}
 	}
 	look("on the full disk")
+	k.kill()
+	k.startFull()
 	if err := os.Remove(held); err != nil {
 		t.Fatal(err)
 	}
+	k.restart()
+	look("with room again")
 	if err := create(-1); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
@@ -198,6 +206,45 @@ func TestFullState(t *testing.T) {
 		}
 		if _, err := task.Wait(ctx); err != nil {
 			t.Errorf("task %d: %v", id, err)
+		}
+	}
+}
+
+// A daemon that cannot make its state for want of room says so and ends, and the next one makes it.
+func TestStartOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, mib)
+	held := filepath.Join(disk, "held")
+	fill(t, held)
+	k := keeperOf(t, filepath.Join(disk, "state"))
+	k.startFull()
+	if err := os.Remove(held); err != nil {
+		t.Fatal(err)
+	}
+	k.restart()
+}
+
+// startFull starts the daemon on a full disk: it ends and says why, or it answers, where the files that there are have room.
+func (k *keeper) startFull() {
+	k.t.Helper()
+	k.start()
+	cmd, ended := k.process()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(patience); ; {
+		select {
+		case <-tick.C:
+			if k.answers(cmd.Process.Pid) {
+				k.kill()
+				return
+			}
+		case <-ended:
+			if said := k.said(); k.endedBy == nil || !strings.Contains(said, "no space left") && !strings.Contains(said, "the disk is full") {
+				k.t.Errorf("on a full disk it ended by %v, and said %q", k.endedBy, said)
+			}
+			return
+		case <-deadline:
+			k.t.Fatal("it neither ends nor answers")
 		}
 	}
 }

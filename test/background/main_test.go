@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // patience is how long anything may take before a test fails: a bound for hangs, not a measure.
@@ -44,7 +46,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	os.Exit(func() int {
 		if *withRace {
-			return m.Run()
+			return run(m)
 		}
 		dir, err := os.MkdirTemp("", "urlsession-binary-")
 		if err != nil {
@@ -59,6 +61,16 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "build the command: %v\n%s", err, out)
 			return 1
 		}
-		return m.Run()
+		return run(m)
 	}())
+}
+
+// run runs the tests, after which no goroutine of a session is left.
+func run(m *testing.M) int {
+	status := m.Run()
+	if err := goleak.Find(); status == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return status
 }

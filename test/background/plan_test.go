@@ -149,9 +149,9 @@ func (p *plan) writeSources() error {
 // jobOf is whose task it is, by its metadata.
 func jobOf(st urlsession.Status) (int, error) { return strconv.Atoi(st.Metadata["job"]) }
 
-// A line of the app's log is an event as it is on the wire, or a process's start.
+// A line of the app's log is an event as it is on the wire, or where a loop over the events begins.
 type line struct {
-	Start    int    `json:"start,omitempty"` // a process's number; then all else is zero
+	Start    int    `json:"start,omitempty"` // 1: it does; then all else is zero
 	Sequence uint64 `json:"sequence"`
 	Task     uint64 `json:"taskIdentifier"`
 	Name     string `json:"event"`
@@ -160,7 +160,7 @@ type line struct {
 	raw string
 }
 
-// readLog is what the app has dealt with, each process's in a slice of its own.
+// readLog is what the apps have dealt with, each loop's in a slice of its own.
 func readLog(path string) (runs [][]line, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -3,6 +3,7 @@ package background
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -120,6 +121,62 @@ func TestAnotherUser(t *testing.T) {
 	}
 	if status, body := k.ask("GET /v1/status HTTP/1.1\nHost: urlsession\n\n"); status != http.StatusOK {
 		t.Errorf("the owner is answered %d %s", status, body)
+	}
+}
+
+// TestAnotherUsersDaemon: a client tells nothing to a socket at its daemon's place that somebody else listens on.
+func TestAnotherUsersDaemon(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("to be another user takes root")
+	}
+	state := t.TempDir()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := os.NewFile(uintptr(fd), "socket")
+	defer socket.Close()
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: filepath.Join(state, "daemon.sock")}); err != nil {
+		t.Fatal(err)
+	}
+	listening := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: see asNobody
+		if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); e != 0 {
+			listening <- e
+			return
+		}
+		listening <- unix.Listen(fd, 8) // whose peers are told of this user (unix(7))
+	}()
+	if err := <-listening; err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.FileListener(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan []byte, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			told <- nil
+			return
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		got, _ := io.ReadAll(conn)
+		told <- got
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err = urlsession.Daemon{State: state}.Status(ctx)
+	if !errors.Is(err, urlsession.ErrNoPermission) {
+		t.Errorf("it is asked: %v", err)
+	}
+	l.Close()
+	if got := <-told; len(got) > 0 {
+		t.Errorf("it was told %q", got)
 	}
 }
 

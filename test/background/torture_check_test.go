@@ -163,12 +163,16 @@ func (x *torture) checkLeft() {
 			}
 		}
 	}
-	if len(names) > 0 {
+	spooled, err := filepath.Glob(filepath.Join(x.k.state, "sessions", "*", "spool", "*")) // bodies of uploads from bytes
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	if names = append(names, spooled...); len(names) > 0 {
 		x.t.Errorf("left over: %q", names)
 	}
 }
 
-// checkEvents compares what the apps have dealt with, one after the other, with what is stored: all of it has arrived, in
+// checkEvents compares what the apps' loops have dealt with, one after the other, with what is stored: all of it has arrived, in
 // order and without a gap, and each task has ended once, by its last event.
 func (x *torture) checkEvents(stored []line, tasks map[int][]urlsession.Status) {
 	runs, err := readLog(x.plan.Log)
@@ -181,11 +185,11 @@ func (x *torture) checkEvents(stored []line, tasks map[int][]urlsession.Status) 
 		for i, l := range run {
 			switch {
 			case l.Name == "gap":
-				x.t.Errorf("app %d was told of a gap: %s", n+1, l.raw)
+				x.t.Errorf("loop %d was told of a gap: %s", n+1, l.raw)
 			case i == 0 && (l.Sequence > last+1 || l.Sequence == 0):
-				x.t.Errorf("app %d began with event %d, and the one before had dealt with %d", n+1, l.Sequence, last)
+				x.t.Errorf("loop %d began with event %d, and the one before had dealt with %d", n+1, l.Sequence, last)
 			case i > 0 && l.Sequence != run[i-1].Sequence+1:
-				x.t.Errorf("app %d was told of event %d after %d", n+1, l.Sequence, run[i-1].Sequence)
+				x.t.Errorf("loop %d was told of event %d after %d", n+1, l.Sequence, run[i-1].Sequence)
 			case seen[l.Sequence] != "" && seen[l.Sequence] != l.raw:
 				x.t.Errorf("event %d has changed:\n%s\n%s", l.Sequence, seen[l.Sequence], l.raw)
 			}

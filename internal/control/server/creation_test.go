@@ -333,6 +333,7 @@ func TestLimitsOfRequests(t *testing.T) {
 		{"another media type", "POST", tasks, "text/plain", `{` + ok + `}`, 415, "media type"},
 		{"a body that is not announced", "POST", tasks, control.TaskMediaType, `{` + ok + "}\nbody", 400, "followed by the body"},
 		{"a body that does not come", "POST", tasks, control.JSONMediaType, `{"kind":"data","request":{"method":"PUT","url":"http://h/","body":{"size":1}},"policy":{}}`, 400, "followed by the body"},
+		{"a copy of its own", "POST", tasks, control.JSONMediaType, `{"kind":"upload","request":{"method":"PUT","url":"http://h/","body":{"path":"/home/u/f","size":1,"spooled":true}},"policy":{}}`, 400, "another task's"},
 		{"a relative path", "POST", tasks, control.JSONMediaType, `{"kind":"download","request":{"method":"GET","url":"http://h/"},"policy":{},"download":{"path":"f"}}`, 400, "not absolute"},
 		{"a scheme", "POST", tasks, control.JSONMediaType, `{"kind":"data","request":{"method":"GET","url":"file:///etc/passwd"},"policy":{}}`, 400, "-1000"},
 		{"no such resource", "GET", "/v2", "", "", 404, "openapi"},

@@ -14,7 +14,7 @@ import (
 )
 
 // guard refuses what is no client of ours before anything looks at it: a web page, which a browser or a proxy in front of
-// the socket would betray by Origin, Sec-Fetch-Site or another Host, and a client of another version.
+// the socket would betray by Origin, Sec-Fetch-Site or another Host, and a client of another version, unless it has the daemon stop.
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -28,7 +28,7 @@ func guard(next http.Handler) http.Handler {
 			writeError(w, forbidden("the host is %q; this socket answers to %q alone", r.Host, control.Host))
 		case origin || fetch:
 			writeError(w, forbidden("a web page asks, and none may"))
-		case v != "" && v != strconv.Itoa(control.APIVersion):
+		case v != "" && v != strconv.Itoa(control.APIVersion) && r.URL.Path != control.StopPath:
 			writeError(w, &task.Error{Op: "talk to the daemon", Code: task.NoSharedContainer, Err: errVersion(v)})
 		default:
 			next.ServeHTTP(w, r)

@@ -62,11 +62,15 @@ func TestVersions(t *testing.T) {
 		for _, err := range c.Events(t.Context(), task.EventQuery{}) {
 			code(t, err, task.NoSharedContainer)
 		}
+		// It can be stopped all the same, if it is a daemon.
+		if err := c.Stop(t.Context()); (err == nil) != (version != "") {
+			t.Errorf("stop one of version %q: %v", version, err)
+		}
 	}
 }
 
 // against is a client of some server that is not ours.
-func against(t testing.TB, h http.HandlerFunc) *control.Client {
+func against(t testing.TB, h http.HandlerFunc, options ...func(*control.ClientOptions)) *control.Client {
 	socket := filepath.Join(t.TempDir(), "d.sock")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -78,7 +82,11 @@ func against(t testing.TB, h http.HandlerFunc) *control.Client {
 		defer close(done)
 		s.Serve(l)
 	}()
-	c := control.NewClient(control.ClientOptions{Socket: socket, Session: "s", Patience: 1})
+	o := control.ClientOptions{Socket: socket, Session: "s", Patience: 1}
+	for _, set := range options {
+		set(&o)
+	}
+	c := control.NewClient(o)
 	t.Cleanup(func() {
 		c.Close()
 		s.Close()

@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/control/server"
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -288,4 +290,37 @@ func TestTooManyListeners(t *testing.T) {
 		}
 		return false
 	})
+}
+
+// TestOwnerIsToldOnceThatEventsWait: also where the daemon goes away while its loop is behind.
+func TestOwnerIsToldOnceThatEventsWait(t *testing.T) {
+	sequence := 0
+	c := against(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(control.VersionHeader, "1")
+		sequence++
+		for _, ev := range []task.Event{
+			{Session: "s", Detail: task.BackgroundTransfer{SessionID: "s"}},
+			{Session: "s", Sequence: uint64(sequence), Detail: task.Metrics{}},
+		} {
+			data, err := json.Marshal(ev)
+			if err != nil {
+				t.Error(err)
+			}
+			fmt.Fprintf(w, "id: %d\ndata: %s\n\n", ev.Sequence, data)
+		} // and the stream breaks off
+	}, func(o *control.ClientOptions) { o.Patience = time.Minute })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var evs []task.Event
+	for ev, err := range c.Events(ctx, task.EventQuery{Own: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if evs = append(evs, ev); ev.Sequence == 3 {
+			break
+		}
+	}
+	if s := names(evs); s != "backgroundtransfer metrics metrics metrics" {
+		t.Error(s)
+	}
 }

@@ -80,7 +80,7 @@ func (s *server) addSessions(api huma.API) {
 		_, err := s.sessions.Open(context.WithoutCancel(ctx), in.Session, in.Body)
 		return nil, err
 	})
-	stop := operation(http.MethodPost, "/v1/stop", "stop", "Have the daemon stop: its tasks go on when it is started again")
+	stop := operation(http.MethodPost, control.StopPath, "stop", "Have the daemon stop: its tasks go on when it is started again")
 	stop.DefaultStatus = http.StatusAccepted
 	huma.Register(api, stop, func(context.Context, *nothing) (*nothing, error) {
 		if s.options.Stop == nil {

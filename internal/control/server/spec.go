@@ -33,6 +33,8 @@ func checkSpec(op string, s *task.Spec) error {
 	}
 	if b := s.Request.Body; b != nil && (b.Path != "" && !filepath.IsAbs(b.Path) || b.Size < -1) {
 		return bad("the body's file is not absolute, or its size is negative")
+	} else if b != nil && b.Spooled {
+		return bad("its body is a copy of another task's, which is removed with that")
 	}
 	if d := s.Download; d != nil {
 		for _, p := range []string{d.Path, d.DigestFile} {

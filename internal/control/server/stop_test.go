@@ -2,10 +2,12 @@ package server_test
 
 import (
 	"errors"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -17,8 +19,11 @@ func TestStop(t *testing.T) {
 	if err := d.client().Stop(t.Context()); err != nil || asked != 1 {
 		t.Errorf("%v, and it was asked %d times", err, asked)
 	}
-	if status, _ := d.raw("POST", "/v1/stop", "", ""); status != 202 {
-		t.Errorf("the status is %d, want 202", status)
+	for _, version := range []string{"1", "2"} { // one that was updated, too
+		status, _ := d.raw("POST", "/v1/stop", "", "", func(r *http.Request) { r.Header.Set(control.VersionHeader, version) })
+		if status != 202 {
+			t.Errorf("a client of version %s: the status is %d, want 202", version, status)
+		}
 	}
 	_, c := serve(t, newNetwork().run)
 	if err := c.Stop(t.Context()); !errors.Is(err, task.Unknown) {

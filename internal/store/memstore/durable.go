@@ -22,7 +22,9 @@ func (s *Store) State(context.Context) (store.State, error) {
 func (s *Store) SetState(_ context.Context, state store.State) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state = state
+	if s.state.Before(state) {
+		s.state = state
+	}
 	return nil
 }
 

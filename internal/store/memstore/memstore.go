@@ -135,6 +135,7 @@ func (s *Store) Events(_ context.Context, after uint64, id task.ID, limit int) (
 	if id != 0 {
 		return s.eventsOf(after, id, limit), nil
 	}
+	after = min(after, s.lastSeq)
 	var out []task.Event
 	for _, ev := range s.log[s.index(after+1):] {
 		if len(out) >= limit {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -27,6 +28,14 @@ type reader struct {
 	countAcknowledged    *sql.Stmt
 }
 
+// SQLite has no statistics here, and takes the primary key, which looks at all events of the session, unless it is told which
+// index to use.
+const (
+	selectEventsOfTask = `SELECT 0, seq, task, time, event FROM events INDEXED BY events_of_task
+		WHERE session = ?1 AND task = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3 + 0`
+	deleteEventsOfTask = `DELETE FROM events INDEXED BY events_of_task WHERE session = ?1 AND task = ?2`
+)
+
 func openReader(ctx context.Context, path string) (*reader, error) {
 	db, err := openConnections(dsn(path, "ro", "busy_timeout(10000)", "query_only(on)", "temp_store(memory)",
 		"cell_size_check(on)", "trusted_schema(off)"), readers)
@@ -44,8 +53,7 @@ func openReader(ctx context.Context, path string) (*reader, error) {
 		// The left join says what the newest event is, at the same moment, where no row is left.
 		&r.events: `SELECT s.last_event, e.seq, e.task, e.time, e.event FROM sessions s
 			LEFT JOIN events e ON e.session = s.id AND e.seq > ?2 WHERE s.id = ?1 ORDER BY e.seq LIMIT ?3 + 0`,
-		&r.eventsOfTask: `SELECT 0, seq, task, time, event FROM events
-			WHERE session = ?1 AND task = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3 + 0`,
+		&r.eventsOfTask: selectEventsOfTask,
 		&r.acknowledgedTasks: `SELECT ended, id FROM tasks t
 			WHERE session = ?1 AND state = 'completed' AND (ended, id) > (?2, ?3) AND ended < ?4
 			AND NOT EXISTS (SELECT 1 FROM events e WHERE e.session = t.session AND e.task = t.id AND e.seq > ?5)
@@ -124,7 +132,7 @@ func (s *Store) Tasks(ctx context.Context, after task.ID, limit int) ([]task.Rec
 	if err != nil || limit <= 0 {
 		return nil, err
 	}
-	return s.db.records(ctx, ses, s.db.read.tasks, ses.id, int64(after), limit)
+	return s.db.records(ctx, ses, s.db.read.tasks, ses.id, int64(min(after, math.MaxInt64)), limit)
 }
 
 // Pending is store.Durable's. It reads an index alone, no record: about a microsecond a task, however many have ended. Of
@@ -156,6 +164,7 @@ func (s *Store) Events(ctx context.Context, after uint64, id task.ID, limit int)
 	if err != nil || limit <= 0 {
 		return nil, err
 	}
+	after = min(after, math.MaxInt64) // SQLite's numbers have a sign
 	if id == 0 {
 		if out, known := ses.recent.after(s, after, limit); known {
 			return out, nil

@@ -254,9 +254,13 @@ func (db *DB) ReopenSession(ctx context.Context, identifier string) error {
 	})
 }
 
-// SetState moves a session to a state.
+// SetState moves a session on to a state, and never back: for that see ReopenSession.
 func (db *DB) SetState(ctx context.Context, identifier string, state State) error {
-	return db.change(ctx, identifier, func(_ *tx, _ *session, c *counters) { c.state = state })
+	return db.change(ctx, identifier, func(_ *tx, _ *session, c *counters) {
+		if c.state.Before(state) {
+			c.state = state
+		}
+	})
 }
 
 // DeleteSession removes a session with all its tasks and events. It is gone in one commit; its rows are then removed a

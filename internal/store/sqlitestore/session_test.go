@@ -89,8 +89,9 @@ func TestNumbersGoOn(t *testing.T) {
 	if len(infos) != 1 || infos[0] != want {
 		t.Fatalf("sessions %+v, want %+v", infos, want)
 	}
-	must(t, db.SetState(t.Context(), "s", SessionOpen))
 	s = db.Session("s")
+	must(t, s.Acknowledge(t.Context(), 13))
+	must(t, db.ReopenSession(t.Context(), "s"))
 	rec := newRecord(0)
 	must(t, s.Create(t.Context(), rec))
 	if rec.ID != 4 {

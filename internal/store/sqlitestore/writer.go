@@ -87,7 +87,7 @@ func (w *writer) prepare(ctx context.Context) error {
 		&w.insertEvent:   `INSERT INTO events (session, seq, task, time, event) VALUES (?, ?, ?, ?, ?)`,
 		&w.newestEvents:  `SELECT seq FROM events WHERE session = ? AND task = ? ORDER BY seq DESC LIMIT ? + 0`,
 		&w.updateEvent:   `UPDATE events SET time = ?4, event = ?5 WHERE session = ?1 AND seq = ?2 AND task = ?3`,
-		&w.deleteEvents:  `DELETE FROM events WHERE session = ? AND task = ?`,
+		&w.deleteEvents:  deleteEventsOfTask,
 		&w.sessionID:     `SELECT id FROM sessions WHERE identifier = ?`,
 		&w.updateSession: `UPDATE sessions SET state = ?2, last_task = ?3, last_event = ?4, acknowledged = ?5 WHERE id = ?1`,
 	} {

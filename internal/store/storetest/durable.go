@@ -36,15 +36,22 @@ func state(ctx context.Context, s store.Durable) error {
 	if err := check(store.Open); err != nil {
 		return err
 	}
-	for _, st := range []store.State{store.Finishing, store.Canceling} {
+	var reached store.State
+	for _, st := range []store.State{store.Finishing, store.Canceling, store.Finishing} {
 		if err := s.SetState(ctx, st); err != nil {
 			return err
 		}
-		if err := check(st); err != nil {
+		if reached != store.Canceling { // it does not go back
+			reached = st
+		}
+		if err := check(reached); err != nil {
 			return err
 		}
 	}
 	if err := s.Append(ctx, task.Invalidated{}); err != nil {
+		return err
+	}
+	if err := s.SetState(ctx, store.Canceling); err != nil {
 		return err
 	}
 	return check(store.Invalidated)

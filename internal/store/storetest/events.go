@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/urlsession/urlsession/internal/store"
@@ -164,6 +165,13 @@ func forget(ctx context.Context, s store.Store) error {
 	}
 	if evs[0].Sequence != 0 {
 		return fmt.Errorf("a Gap has number %d", evs[0].Sequence)
+	}
+	for _, after := range []uint64{3, 4, 1 << 63, math.MaxUint64} {
+		for id := range task.ID(3) {
+			if evs, err := s.Events(ctx, after, id, 10); err != nil || len(evs) != 0 {
+				return fmt.Errorf("after number %d came %+v, %v", after, evs, err)
+			}
+		}
 	}
 	return nil
 }
