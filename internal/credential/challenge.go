@@ -61,7 +61,9 @@ type Step struct {
 	Value Secret
 	// NoBody leaves out the request's body (Content-Length: 0): this request will not be answered, only the next.
 	NoBody bool
-	// HTTP1 wants a connection of HTTP/1.1 that no other request uses until the exchange is over.
+	// HTTP1 wants a connection of HTTP/1.1 that no other request uses until the exchange is over. From then on the server takes
+	// whatever comes by it for the user's: it may be used again only by requests to which that applies, such as those of the
+	// same session to the same origin.
 	HTTP1 bool
 	// SameConnection wants the very connection that the response came by. Where that is closed, the exchange has failed:
 	// go on at Exchange.Lost.

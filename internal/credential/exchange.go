@@ -74,8 +74,11 @@ func (a *Authenticator) begin(origin Space, req *http.Request, user *url.Userinf
 	e := &Exchange{a: a, req: req, origin: origin, failures: make(map[Space]int)}
 	e.own = req.Header.Get(e.Field()) != ""
 	if user.String() != "" { // which is nil's
-		password, _ := user.Password()
+		password, given := user.Password()
 		e.user = &Credential{User: user.Username(), Password: NewSecret(password)}
+		if c, ok := a.policy.Netrc.Find(origin.Host, user.Username()); ok && !given {
+			e.user = &c
+		}
 	}
 	return e
 }

@@ -164,6 +164,10 @@ func TestUserinfoAndNetrc(t *testing.T) {
 		t.Errorf("%d, %v, %v", status, err, b.requests)
 	}
 	b.expect(b.get("/x", 200), "GET /x 0, GET /x Basic 0") // what a URL has is for that URL
+	b.requests = nil
+	if status, err := b.do("GET", with("alice"), ""); status != 200 || err != nil || len(b.requests) != 1 {
+		t.Errorf("the netrc's password of a user: %d, %v, %v", status, err, b.requests)
+	}
 	// A user that the server does not take is not taken for another.
 	b.requests = nil
 	if status, err := b.do("GET", with("bob:q"), ""); status != 401 || err != nil {
