@@ -18,9 +18,10 @@ var law = []rule{
 	{"internal/store/memstore", "internal/store", "a store is replaceable: it knows only the interface"},
 	{"internal/store/sqlitestore", "internal/store", "a store is replaceable: it knows only the interface"},
 	{"internal/store/storetest", "internal/store", "the conformance suite judges by the interface alone"},
-	{"internal/cookie", "internal/task internal/durable", "a jar is asked by a transport, and knows none"},
+	{"internal/seal", "internal/durable", "what is sealed, and why, is its callers' business: a key knows neither"},
+	{"internal/cookie", "internal/task internal/seal", "a jar is asked by a transport, and knows none"},
 	{"internal/httpcache", "internal/task internal/durable", "RFC 9111 is a decision about messages, not about tasks that run"},
-	{"internal/credential", "internal/task internal/durable", "secrets stay where few packages can reach"},
+	{"internal/credential", "internal/task internal/seal", "secrets stay where few packages can reach"},
 	{"internal/partial", "internal/task internal/durable", "a part file's rules hold whatever writes it"},
 	{"internal/platform", "internal/task internal/durable", "what the machine says is the same whoever asks"},
 	{"internal/control", "internal/task", "the Service is an interface: whoever implements it imports it, never the reverse"},
@@ -77,9 +78,9 @@ type outside struct {
 
 var outsiders = []outside{
 	{"golang.org/x/sys", "daemon internal/durable internal/partial internal/platform internal/transfer internal/transport cmd/urlsession", "system calls that package syscall lacks, where a promise rests on them"},
-	{"golang.org/x/net", ". internal/transfer internal/transport internal/cookie internal/httpcache", "proxy rules, public suffixes and header grammar are not ours to write again"},
+	{"golang.org/x/net", ". internal/transfer internal/transport internal/cookie internal/credential internal/httpcache", "proxy rules, public suffixes and header grammar are not ours to write again"},
 	{"golang.org/x/time", ". internal/engine internal/transfer", "token buckets: the engine owns them, a transfer is slowed by them"},
-	{"golang.org/x/text", "internal/transfer internal/transport", "file names are normalised to NFC where they are made safe"},
+	{"golang.org/x/text", "internal/transfer internal/transport internal/credential", "names are normalised to NFC: of files where they are made safe, of users where a server asks for it"},
 	{"golang.org/x/term", "cmd/urlsession", "only the command has a terminal"},
 	{"github.com/dunglas/httpsfv", "internal/transfer internal/transport internal/httpcache", "structured fields (RFC 9651) are parsed where their headers are read"},
 	{"github.com/klauspost/compress", "internal/transport", "content codings are the chain's business"},
@@ -94,9 +95,8 @@ var outsiders = []outside{
 	{"database/sql", "internal/store/sqlitestore", "the database is behind the store"},
 	{"testing", "internal/store/storetest", "raft's mistake: a program that links testing has its flags; the conformance suite is linked by tests alone"},
 	{"github.com/coreos/go-systemd", "daemon cmd/urlsession", "socket activation and units are the daemon's"},
-	{"github.com/icholy/digest", "internal/credential internal/transport", "challenge messages only"},
-	{"github.com/Azure/go-ntlmssp", "internal/credential internal/transport", "challenge messages only"},
-	{"github.com/zalando/go-keyring", "internal/credential", "secrets stay where few packages can reach"},
+	{"github.com/Azure/go-ntlmssp", "internal/credential", "NTLM's messages only"},
+	{"github.com/zalando/go-keyring", "internal/seal", "a keyring holds keys, and nothing but seal knows them"},
 	{"github.com/adrg/xdg", ". daemon cmd/urlsession", "folders are resolved in the app and by the daemon, never in between"},
 }
 

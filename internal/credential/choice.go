@@ -1,0 +1,133 @@
+package credential
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// source is where a credential is from, in the order in which they are tried.
+type source int
+
+const (
+	fromURL source = iota
+	fromStorage
+	fromNetrc
+	fromAnswer
+)
+
+// The strength of methods. A credential that a stronger one has failed with is not given to a weaker one.
+const (
+	strengthBasic = iota + 1
+	strengthMD5
+	strengthNTLM
+	strengthNegotiate
+	strengthSHA256
+	strengthSHA512
+	strengthBearer // first where there is a token, which says more than a password
+)
+
+// choice is an Offer that can be answered.
+type choice struct {
+	offer    Offer
+	space    Space
+	strength int
+}
+
+// choose finds what can be answered, the strongest first.
+func (e *Exchange) choose(offers []Offer) []choice {
+	var list []choice
+	for _, o := range offers {
+		c := choice{offer: o, space: e.origin}
+		c.space.Method = methodOf(o.Scheme)
+		c.space.Realm = readable(o.Param("realm"))
+		switch c.space.Method {
+		case Basic:
+			c.strength = strengthBasic
+		case Digest:
+			if !digestUsable(o) {
+				continue
+			}
+			a, _, _ := digestAlgorithmOf(o)
+			c.strength = a.strength
+		case NTLM:
+			c.strength = strengthNTLM
+		case Negotiate:
+			c.strength = strengthNegotiate
+		case Bearer:
+			c.strength = strengthBearer
+		default:
+			continue
+		}
+		if !slices.Contains(e.rejected, c.space) && !slices.Contains(e.skip, c.space.Method) {
+			list = append(list, c)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b choice) int { return cmp.Compare(b.strength, a.strength) })
+	return list
+}
+
+// readable is a realm as UTF-8: what is not is ISO 8859-1, as fields once were.
+func readable(realm string) string {
+	if utf8.ValidString(realm) {
+		return realm
+	}
+	var b strings.Builder
+	for i := range len(realm) {
+		b.WriteRune(rune(realm[i]))
+	}
+	return b.String()
+}
+
+// candidate is a credential for c that nobody need be asked for.
+func (e *Exchange) candidate(c choice) (Credential, source, bool) {
+	usable := func(cred Credential) bool { return cred.fits(c.space.Method) && !e.spent(c, cred) }
+	if e.answered != nil && e.answered.Space == c.space && e.answer.Disposition == Use && usable(e.answer.Credential) {
+		return e.answer.Credential, fromAnswer, true
+	}
+	login := ""
+	if e.user != nil {
+		if usable(*e.user) {
+			return *e.user, fromURL, true
+		}
+		login = e.user.User
+	}
+	if cred, ok := e.a.stored(c.space); ok && usable(cred) {
+		return cred, fromStorage, true
+	}
+	if cred, ok := e.a.policy.Netrc.Find(e.origin.Host, login); ok && usable(cred) {
+		return cred, fromNetrc, true
+	}
+	return Credential{}, 0, false
+}
+
+// settled reports whether nobody is to be asked about c, because that was done before: go on as if nobody were there.
+func (e *Exchange) settled(c choice) bool {
+	return e.answered != nil && e.answered.Space == c.space && e.answer.Disposition == UseDefault
+}
+
+// spent reports whether cred was refused already, by this method or a stronger one: a server that feigns to know a strong
+// one does not get the password by a weak one.
+func (e *Exchange) spent(c choice, cred Credential) bool {
+	return slices.ContainsFunc(e.tried, func(t *try) bool { return t.cred.Equal(cred) && t.strength() >= c.strength })
+}
+
+func (t *try) strength() int {
+	switch t.space.Method {
+	case Basic:
+		return strengthBasic
+	case NTLM:
+		return strengthNTLM
+	case Negotiate:
+		return strengthNegotiate
+	case Bearer:
+		return strengthBearer
+	}
+	for _, a := range digestAlgorithms {
+		if strings.HasPrefix(strings.ToUpper(t.digest.algorithm), a.name) {
+			return a.strength
+		}
+	}
+	return strengthMD5
+}

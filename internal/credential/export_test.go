@@ -1,0 +1,7 @@
+package credential
+
+// For the tests that talk to servers.
+var (
+	NTLMChallenge = ntlmChallenge
+	NTLMProves    = ntlmProves
+)
