@@ -196,7 +196,7 @@ func (e *Engine) forgetTasks(ids []task.ID) error {
 			_ = e.bodies.Remove(id)
 		}
 		if e.temporary != "" {
-			e.dropTemporary(id)
+			e.dropFiles(id)
 		}
 	}
 	return e.store.Forget(context.Background(), ids...)
