@@ -35,15 +35,20 @@ func Expire(path string, last time.Time) error {
 		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() || info.ModTime().After(last) {
-		return err
-	}
 	if err := durable.Lock(f); err != nil {
 		if errors.Is(err, ErrLocked) {
 			return nil
 		}
 		return err
+	}
+	// As in Open: a task that had the lock until now may have written, or given the file its final name, and another one
+	// of this name may be there.
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.ModTime().After(last) {
+		return err
+	}
+	if now, err := os.Lstat(path); err != nil || !os.SameFile(info, now) {
+		return nil
 	}
 	return Remove(path)
 }

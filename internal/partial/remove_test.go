@@ -1,6 +1,7 @@
 package partial
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,5 +61,35 @@ func TestExpire(t *testing.T) {
 	must(t, Expire(path, later))
 	if names := left(); len(names) != 0 {
 		t.Errorf("left: %v", names)
+	}
+}
+
+// A part file that another task makes anew while one is looked at is not that one.
+func TestExpireBesideOtherTasks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), Name("f", Key("", "f")))
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		later := time.Now().Add(time.Hour)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = Expire(path, later)
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	for range 1000 {
+		f, err := Open(path)
+		if errors.Is(err, ErrLocked) {
+			continue
+		}
+		must(t, err)
+		if err := os.Rename(path, path+".done"); err != nil { // as its task does that has all
+			t.Fatal(err)
+		}
+		must(t, f.file.Close())
 	}
 }
