@@ -78,7 +78,7 @@ func (l *launcher) wake() {
 		return
 	}
 	cursor, waits := l.waits()
-	if !waits || cursor != l.cursor {
+	if cursor > l.cursor {
 		l.forget()
 	}
 	switch {
@@ -138,8 +138,8 @@ func (l *launcher) ended() {
 	if l.stopped {
 		return
 	}
-	cursor, waits := l.waits()
-	if !waits || cursor != l.cursor {
+	cursor, waits := l.waits() // not with an owner there, who may yet fail as the last did: the pauses go on from there
+	if cursor > l.cursor {
 		l.forget()
 	}
 	if waits {
@@ -158,7 +158,7 @@ func (l *launcher) pause() {
 		}
 		l.again = nil
 		if cursor, waits := l.waits(); waits && len(l.launch.Command) > 0 {
-			if cursor != l.cursor {
+			if cursor > l.cursor {
 				l.forget()
 			}
 			l.run(cursor)

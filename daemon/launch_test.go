@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,6 +225,36 @@ func TestBackOffOfAnOwnerWhoFails(t *testing.T) {
 				w.wake() // it has gone before it was told all
 			}()
 			return wait, err
+		}
+		w.wake()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if got := w.seen(); got != "0s 1.1s 3.2s 7.3s" {
+			t.Errorf("it ran at %s", got)
+		}
+		w.stop()
+	})
+}
+
+// Nor is one that is still there as the owner when the command, which has started it, ends.
+func TestBackOffOfAnOwnerWhoOutlivesTheCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWakeups()
+		var there atomic.Bool
+		waits, start := w.launcher.waits, w.launcher.start
+		w.launcher.waits = func() (uint64, bool) {
+			cursor, some := waits()
+			return cursor, some && !there.Load()
+		}
+		w.launcher.start = func(l control.Launch) (func() error, error) {
+			there.Store(true)
+			w.launcher.endPause()
+			go func() {
+				time.Sleep(100 * time.Millisecond)
+				there.Store(false)
+				w.wake()
+			}()
+			return start(l)
 		}
 		w.wake()
 		time.Sleep(10 * time.Second)
