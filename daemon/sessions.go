@@ -115,11 +115,12 @@ func (ss *sessions) due(ctx context.Context, info sqlitestore.Info) (bool, error
 // old says whether a session has history that is past its retention, which its engine forgets. It looks at all history.
 func (ss *sessions) old(ctx context.Context, info sqlitestore.Info) (bool, error) {
 	before, keep := time.Time{}, -1
-	if age := ss.options.Retention; age > 0 {
-		before = time.Now().Add(-age)
+	limits := ss.options.retention()
+	if limits.Age > 0 {
+		before = time.Now().Add(-limits.Age)
 	}
-	if n := ss.options.History; n > 0 {
-		keep = n
+	if limits.Count > 0 {
+		keep = limits.Count
 	}
 	if info.Acknowledged == 0 || before.IsZero() && keep < 0 {
 		return false, nil

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -265,5 +266,12 @@ func TestSessionWithOldHistory(t *testing.T) {
 		if got := old(c.Options); got != c.want {
 			t.Errorf("with a retention of %v and %d: %v", c.Retention, c.History, got)
 		}
+	}
+	db, err := sql.Open("sqlite", filepath.Join(state, "urlsession.db"))
+	must(t, err)
+	_, err = db.Exec("UPDATE tasks SET ended = ended - ?", int64(defaultRetention))
+	must(t, errors.Join(err, db.Close()))
+	if !old(Options{}) {
+		t.Error("the retention that is the default is none")
 	}
 }
