@@ -10,11 +10,12 @@ import (
 
 // agenda wakes tasks when their time has come: a heap and one timer, however many wait. Engine.mu guards it.
 type agenda struct {
-	e     *Engine
-	epoch time.Time // times are counted from here, by the clock that is never set where they were taken from it
-	dates heap[date]
-	timer *time.Timer
-	at    time.Duration // when the timer fires; 0: it does not
+	e      *Engine
+	epoch  time.Time // times are counted from here, by the clock that is never set where they were taken from it
+	dates  heap[date]
+	tidyAt int // how many dates there are to be before the next tidy
+	timer  *time.Timer
+	at     time.Duration // when the timer fires; 0: it does not
 }
 
 // date is when a task wants to be woken.
@@ -54,8 +55,9 @@ func (a *agenda) add(id task.ID, at time.Time) {
 }
 
 func (a *agenda) push(d date) {
-	if len(a.dates) > 2*a.e.alive+1024 {
+	if len(a.dates) >= max(a.tidyAt, 2*a.e.alive+1024) {
 		a.tidy()
+		a.tidyAt = 2 * len(a.dates) // what a tidy cannot remove, as the dates of tasks that have ended, is not sorted at each push
 	}
 	a.dates.push(d)
 }

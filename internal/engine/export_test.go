@@ -1,5 +1,11 @@
 package engine
 
+import (
+	"time"
+
+	"github.com/urlsession/urlsession/internal/task"
+)
+
 // InMemory is how many tasks that have not ended are in memory.
 func (e *Engine) InMemory() int {
 	e.mu.Lock()
@@ -15,4 +21,12 @@ func (e *Engine) Dates() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.agenda.dates)
+}
+
+// PlanEnded plans a wake-up each for n tasks that have ended.
+func PlanEnded(n int) {
+	a := agenda{e: &Engine{stopping: true}}
+	for i := range n {
+		a.add(task.ID(i+1), time.Time{}.Add(time.Duration(i)))
+	}
 }

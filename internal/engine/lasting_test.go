@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/engine"
 	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transfer"
@@ -80,6 +81,10 @@ func TestAgendaDoesNotGrow(t *testing.T) {
 		}
 	})
 }
+
+// A plan full of dates of tasks that have ended, as a million deadlines of an earlier process, is not tidied at each push: it
+// would take hours.
+func TestAgendaOfEndedTasks(t *testing.T) { engine.PlanEnded(1 << 17) }
 
 // A disk that takes no end of a task has the session pause, not hold the results of all its tasks in memory.
 func TestFullStoreBoundsWhatIsHeld(t *testing.T) {
