@@ -105,8 +105,9 @@ func (s *server) createBatch(w http.ResponseWriter, r *http.Request) {
 	select {
 	case s.batches <- struct{}{}:
 		defer func() { <-s.batches }()
-	case <-r.Context().Done():
-		return // nobody waits for an answer
+	case <-r.Context().Done(): // its client has gone, or the daemon stops
+		writeError(w, r.Context().Err())
+		return
 	}
 	var batch control.Batch
 	unhurried := hurry(w)

@@ -1,13 +1,17 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/urlsession/urlsession/internal/control"
+	"github.com/urlsession/urlsession/internal/control/server"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -60,5 +64,24 @@ func TestBatchesAtOnce(t *testing.T) {
 	}
 	if peak.Load() != 2 {
 		t.Errorf("%d batches were in memory at once, want 2", peak.Load())
+	}
+}
+
+// A batch that comes while the daemon stops, which ends the contexts of all requests, is answered: with nothing the client
+// would take it for made.
+func TestBatchWhileTheDaemonStops(t *testing.T) {
+	d := newDaemon(t, newNetwork().run)
+	h := server.New(d.sessions, d.options)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 32 { // the room for one that is free may be seen first
+		r := httptest.NewRequestWithContext(ctx, "POST", "http://"+control.Host+"/v1/sessions/s/batches", strings.NewReader("{}"))
+		r.Header.Set(control.VersionHeader, "1")
+		r.Header.Set("Content-Type", control.JSONMediaType)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != http.StatusServiceUnavailable && w.Code != http.StatusBadRequest {
+			t.Fatalf("the status is %d: %q", w.Code, w.Body)
+		}
 	}
 }
