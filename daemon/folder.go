@@ -88,7 +88,10 @@ func (f *folder) holder() string {
 // tellStopping has a daemon that comes now wait for the end of this one.
 func (f *folder) tellStopping() { f.say(stoppingMark) }
 
-func (f *folder) close() error { return f.lock.Close() }
+func (f *folder) close() error {
+	_ = durable.Unlock(f.lock) // the next daemon does not meet a launch command that is being started; else Close does it
+	return f.lock.Close()
+}
 
 // same says whether the folder at the path is still the one that is locked.
 func (f *folder) same() bool {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func openLocked(path string) (*os.File, error) {
@@ -73,4 +75,29 @@ func TestLockOfAnotherProcess(t *testing.T) {
 		t.Fatalf("after the other process was killed: %v", err)
 	}
 	f.Close()
+}
+
+// A child process that is being started has all files open until its exec.
+func TestUnlockBesideAChild(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	f, err := openLocked(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inherited, err := unix.Dup(int(f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(inherited)
+	if err := Unlock(f); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if f, err = openLocked(path); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if err := Unlock(f); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("of a closed file: %v", err)
+	}
 }

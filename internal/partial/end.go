@@ -214,6 +214,7 @@ func (f *File) end() error {
 	f.mu.Unlock()
 	close(f.done)
 	f.background.Wait()
+	_ = durable.Unlock(f.file) // who opens it next does not meet a child process of ours; else Close does it
 	return f.file.Close()
 }
 

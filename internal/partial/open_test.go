@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -312,4 +314,22 @@ func TestOpenRace(t *testing.T) {
 	if finished != 8*10 {
 		t.Errorf("%d finished files, want 80", finished)
 	}
+}
+
+// A part file that was closed is free at once, also while a child process is being started, which has it open until its
+// exec.
+func TestClosedWhileAChildStarts(t *testing.T) {
+	path := filepath.Join(t.TempDir(), Name("f", Key("", "f")))
+	f, err := Open(path)
+	must(t, err)
+	must(t, f.Begin(Validator{ETag: `"v"`}, 10))
+	_, err = f.WriteAt([]byte("01234"), 0)
+	must(t, err)
+	inherited, err := unix.Dup(int(f.file.Fd()))
+	must(t, err)
+	defer unix.Close(inherited)
+	must(t, f.Close())
+	f, err = Open(path)
+	must(t, err)
+	must(t, f.Close())
 }
