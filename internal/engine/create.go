@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/partial"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -123,6 +124,9 @@ func (e *Engine) create(ctx context.Context, runs ...*run) error {
 	recs := make([]*task.Record, len(runs))
 	for i, r := range runs {
 		recs[i] = &r.rec
+		if d := r.rec.Spec.Download; d != nil && d.Resume != nil && e.lasting != nil {
+			partial.Touch(d.Resume.Part) // see dropFiles: the history of the task that has left it may go before this one's turn
+		}
 	}
 	err := e.store.Create(ctx, recs...)
 

@@ -203,7 +203,8 @@ func TestPartFilesExpire(t *testing.T) {
 	ctx, folder := t.Context(), t.TempDir()
 	p := s.boot(t)
 	var parts []string
-	for i := range 3 {
+	var held []*task.ResumeData
+	for i := range 4 {
 		path := filepath.Join(folder, strconv.Itoa(i))
 		id := create(t, p.Engine, get(o.URL+"/name.txt", download, func(spec *task.Spec) {
 			spec.Download = &task.DownloadSpec{Destination: path, Path: path}
@@ -211,15 +212,21 @@ func TestPartFilesExpire(t *testing.T) {
 		bounded(t, o.half)
 		received(t, p.Engine, id)
 		p.Cancel(ctx, id)
-		parts = append(parts, end(t, p.Engine, id).ResumeData.Part)
+		held = append(held, end(t, p.Engine, id).ResumeData)
+		parts = append(parts, held[i].Part)
 	}
 	if err := os.Chtimes(parts[1], time.Time{}, time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
+	create(t, p.Engine, get(o.URL+"/name.txt", download, func(spec *task.Spec) { // it is to go on from the third, and has not begun
+		path := filepath.Join(folder, "2")
+		spec.Suspended = true
+		spec.Download = &task.DownloadSpec{Destination: path, Path: path, Resume: held[2]}
+	}))
 	last, _ := s.Last(ctx)
 	p.Acknowledge(ctx, last)
 	p.Expire() // keeps the newest task
-	for i, want := range []bool{false, true, true} {
+	for i, want := range []bool{false, true, true, true} {
 		if _, err := os.Stat(parts[i]); (err == nil) != want {
 			t.Errorf("part file %d is there: %v", i, err)
 		}

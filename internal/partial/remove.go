@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/urlsession/urlsession/internal/durable"
 )
 
@@ -19,6 +21,15 @@ func Remove(path string) (err error) {
 		}
 	}
 	return err
+}
+
+// Touch keeps the part file at path from Expire by those who have left it, for a task that is to go on from it and may not
+// open it for long. What cannot be touched stays as it is.
+func Touch(path string) {
+	if Owns(filepath.Base(path)) {
+		now := unix.NsecToTimespec(time.Now().UnixNano())
+		_ = unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{now, now}, unix.AT_SYMLINK_NOFOLLOW)
+	}
 }
 
 // Expire removes the part file at path, with all that lies beside it, as Remove does, if it was not written after last and no
