@@ -160,14 +160,7 @@ func (t *Task) SetPriority(ctx context.Context, p Priority) error {
 
 // wait waits until a task has ended, and returns its record.
 func (s *Session) wait(ctx context.Context, id task.ID) (task.Record, error) {
-	var failed error
-	for _, err := range s.svc.Events(ctx, task.EventQuery{Task: id, After: new(uint64), DurableOnly: true}) {
-		failed = err // the last, if any
-	}
-	if failed != nil {
-		return task.Record{}, publicError("wait for task", failed)
-	}
-	rec, err := s.svc.Task(ctx, id)
+	rec, err := s.svc.Wait(ctx, id)
 	return rec, publicError("wait for task", err)
 }
 

@@ -44,6 +44,9 @@ type Service interface {
 	// q.Task or, where q names no task, after Invalidated; and with ctx's error.
 	Events(ctx context.Context, q task.EventQuery) iter.Seq2[task.Event, error]
 
+	// Wait waits until a task has ended, and returns its record. It reads no event.
+	Wait(ctx context.Context, id task.ID) (task.Record, error)
+
 	// Acknowledge moves the session's cursor to sequence; it never goes back. Events at or before it may be forgotten.
 	Acknowledge(ctx context.Context, sequence uint64) error
 

@@ -61,6 +61,7 @@ type run struct {
 	seq      atomic.Uint64            // number of its newest event, set before anybody is told
 	behind   atomic.Bool              // there are newer ones, noted, which come before any progress
 	changed  signal
+	over     signal // it has ended
 }
 
 // phase is what a run does, as against what its task's state says.
@@ -314,6 +315,7 @@ func (r *run) finish() {
 	}
 	e.forgetTasks(ids)
 	r.changed.notify()
+	r.over.notify()
 	e.changed.notify()
 	if unattended {
 		e.tellUnattended()
