@@ -9,6 +9,7 @@ import (
 	"iter"
 	"sync"
 
+	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -180,6 +181,9 @@ func (s *Session) body(ctx context.Context, rec *task.Record) ([]byte, error) {
 		return nil, publicError("read body of task", err)
 	}
 	defer r.Close()
+	if held, ok := r.(control.HeldBody); ok {
+		return held.Bytes(), nil
+	}
 	b := bytes.NewBuffer(make([]byte, 0, max(0, rec.Counts.Received)))
 	if _, err := io.Copy(b, r); err != nil {
 		return nil, publicError("read body of task", err)
