@@ -40,8 +40,8 @@ type run struct {
 	offlineSince, fullSince time.Time
 
 	// Of a session that outlives its process; see open.go.
-	inherited bool   // from an earlier process, and without an attempt in this one
 	listeners int    // listeners of this task
+	inherited bool   // from an earlier process, and without an attempt in this one
 	gone      bool   // not in memory any more: whoever has waited for mu looks for the task again
 	fenced    bool   // another writer has the task: nothing more is to be stored
 	earlier   uint64 // no event that it had when it was loaded has a higher number
@@ -424,10 +424,12 @@ func (r *run) unlock() {
 	if r.e.lasting != nil {
 		r.leave()
 	}
-	var body requestBody
-	if r.phase == finished {
-		body, r.body = r.body, body
+	if r.phase != finished || r.body.from == nil {
+		r.mu.Unlock()
+		return
 	}
+	body := r.body
+	r.body = requestBody{}
 	r.mu.Unlock()
 	body.close()
 }
