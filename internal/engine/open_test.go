@@ -438,6 +438,13 @@ func TestLateWriterIsFenced(t *testing.T) {
 				listened = err
 			}
 		}()
+		var waited error
+		waiting := make(chan struct{})
+		go func() {
+			defer close(waiting)
+			_, waited = old.Wait(ctx, id)
+		}()
+		time.Sleep(time.Millisecond)
 		close(go1)
 		time.Sleep(time.Second)
 		if cause.Load() == nil {
@@ -446,6 +453,9 @@ func TestLateWriterIsFenced(t *testing.T) {
 		<-done
 		if listened == nil {
 			t.Error("a listener of the late engine was told of no error")
+		}
+		if <-waiting; waited == nil {
+			t.Error("who waits for a task of the late engine was told of no error")
 		}
 		if err := old.Suspend(ctx, id); err == nil {
 			t.Error("the late engine suspends the task")
