@@ -198,6 +198,7 @@ func (r *run) leave() {
 		r.ended, r.gone, r.phase = true, true, finished
 		e.mu.Unlock()
 		r.changed.notify()
+		r.over.notify()
 		e.changed.notify()
 		e.invalidateIfDone()
 		return
