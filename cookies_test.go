@@ -30,8 +30,9 @@ func runCookiesProcess() int {
 	if err == nil {
 		var self *os.Process
 		if self, err = os.FindProcess(os.Getpid()); err == nil {
-			err = self.Kill()
-			select {} // it does not end in order
+			if err = self.Kill(); err == nil {
+				<-ctx.Done() // it does not end in order
+			}
 		}
 	}
 	fmt.Fprintln(os.Stderr, err)
