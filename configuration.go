@@ -61,8 +61,8 @@ type Configuration struct {
 	// A storage of the app's own is used by reference; it must be safe for concurrent use. Session.Reset calls its method
 	// Reset() error, and Flush and Close call Flush(context.Context) error, where it has them.
 	//
-	// Cookies of a background session are the daemon's, one set a session, and last in the same way; those without an
-	// expiry end with the daemon. Background sets what stands for them: it cannot be looked into from here, and has nothing
+	// Cookies of a background session are the daemon's, one set a session, and last in the same way, also when the session
+	// is invalidated and made anew; those without an expiry end with the daemon. Background sets what stands for them: it cannot be looked into from here, and has nothing
 	// to say as a jar. It or nil are the only values there.
 	CookieStorage http.CookieJar
 	// CookieAcceptPolicy says whose cookies are stored.
