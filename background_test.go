@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -323,6 +324,14 @@ func TestACallIsNotHeldUpByADaemonThatIsLost(t *testing.T) {
 	go func() { _, _, err := s.Data(ctx, Get(srv.URL+"/f")); failed <- err }()
 	if err := srv.WaitRequests(within(t), "/f", 1); err != nil {
 		t.Fatal(err)
+	}
+	for pinned := 0; pinned == 0; runtime.Gosched() { // until the answer to the creation has come, too
+		s.handles.mu.Lock()
+		pinned = len(s.handles.held)
+		s.handles.mu.Unlock()
+		if ctx.Err() != nil {
+			t.Fatal("the task is not known")
+		}
 	}
 	d.kill()
 	cancel(errEnough)

@@ -297,25 +297,17 @@ func (s *Session) run(ctx context.Context, kind task.Kind, r Request, destinatio
 		return task.Record{}, err
 	}
 	s.handles.pin(id)
-	// The task is cancelled, and then waited for: its part file is then as it will be, and free. A daemon that cannot be
-	// asked to is not waited for.
-	whole := ctx
-	if ctx.Done() != nil {
-		var giveUp context.CancelCauseFunc
-		whole, giveUp = context.WithCancelCause(context.WithoutCancel(ctx))
-		defer giveUp(nil)
-		defer context.AfterFunc(ctx, func() {
-			if err := s.svc.Cancel(whole, id); err != nil {
-				giveUp(err)
-			}
-		})()
+	rec, err := s.wait(ctx, id)
+	if err != nil && ctx.Err() != nil {
+		// The task is cancelled, and then waited for: its part file is then as it will be, and free. A daemon that cannot be
+		// asked to is not waited for.
+		whole := context.WithoutCancel(ctx)
+		if err = publicError(op, s.svc.Cancel(whole, id)); err == nil {
+			rec, err = s.wait(whole, id)
+		}
 	}
-	rec, err := s.wait(whole, id)
 	if err != nil {
 		s.handles.unpin(id)
-		if whole.Err() != nil {
-			err = publicError(op, context.Cause(whole))
-		}
 	}
 	return rec, err
 }

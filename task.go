@@ -9,6 +9,7 @@ import (
 	"iter"
 	"sync"
 
+	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -160,14 +161,7 @@ func (t *Task) SetPriority(ctx context.Context, p Priority) error {
 
 // wait waits until a task has ended, and returns its record.
 func (s *Session) wait(ctx context.Context, id task.ID) (task.Record, error) {
-	var failed error
-	for _, err := range s.svc.Events(ctx, task.EventQuery{Task: id, After: new(uint64), DurableOnly: true}) {
-		failed = err // the last, if any
-	}
-	if failed != nil {
-		return task.Record{}, publicError("wait for task", failed)
-	}
-	rec, err := s.svc.Task(ctx, id)
+	rec, err := s.svc.Wait(ctx, id)
 	return rec, publicError("wait for task", err)
 }
 
@@ -187,6 +181,9 @@ func (s *Session) body(ctx context.Context, rec *task.Record) ([]byte, error) {
 		return nil, publicError("read body of task", err)
 	}
 	defer r.Close()
+	if held, ok := r.(control.HeldBody); ok {
+		return held.Bytes(), nil
+	}
 	b := bytes.NewBuffer(make([]byte, 0, max(0, rec.Counts.Received)))
 	if _, err := io.Copy(b, r); err != nil {
 		return nil, publicError("read body of task", err)

@@ -24,7 +24,8 @@ type watcher struct {
 // watchedTask is a task that has not ended yet, as far as the watcher has seen.
 type watchedTask struct {
 	job
-	end func(error) // of its progress; nil: none is shown yet
+	task *urlsession.Task
+	end  func(error) // of its progress; nil: none is shown yet
 }
 
 // few is the number of tasks up to which those that wait in a row are shown, too.
@@ -63,7 +64,7 @@ var errEnded = errors.New("all tasks have ended")
 // made takes new tasks. mu is held.
 func (w *watcher) made(jobs []job, tasks []*urlsession.Task) error {
 	for i, t := range tasks {
-		p := &watchedTask{job: jobs[i]}
+		p := &watchedTask{job: jobs[i], task: t}
 		if len(tasks) <= few {
 			p.end = w.progress.begin(label(p.item), t)
 		}
@@ -107,38 +108,30 @@ func (w *watcher) event(ctx context.Context, ev urlsession.Event, ended func()) 
 	}
 	switch ev := ev.(type) {
 	case urlsession.Completed:
-		return w.ended(ctx, ev.Task(), ev.Err, ended)
+		w.ended(ctx, ev.Task(), ev.Err, ended)
 	case urlsession.Waiting: // many do, in a row
 	default:
-		return w.show(ctx, ev.Task())
+		w.show(p)
 	}
 	return nil
 }
 
 // show begins to show the progress of a task that moves. mu is held.
-func (w *watcher) show(ctx context.Context, id urlsession.TaskID) error {
-	p := w.pending[id]
-	if _, silent := w.progress.(*silence); silent || p.end != nil {
-		return nil
+func (w *watcher) show(p *watchedTask) {
+	if _, silent := w.progress.(*silence); !silent && p.end == nil {
+		p.end = w.progress.begin(label(p.item), p.task)
 	}
-	t, err := w.session.Task(ctx, id)
-	if err == nil {
-		p.end = w.progress.begin(label(p.item), t)
-	}
-	return err
 }
 
 // ended takes the end of a task. mu is held.
-func (w *watcher) ended(ctx context.Context, id urlsession.TaskID, failure error, all func()) error {
+func (w *watcher) ended(ctx context.Context, id urlsession.TaskID, failure error, all func()) {
 	p := w.pending[id]
-	if err := w.show(ctx, id); err != nil && !errors.Is(err, urlsession.ErrResourceUnavailable) { // it may be forgotten by now
-		return err
-	}
+	w.show(p)
 	delete(w.pending, id)
 	if failure != nil {
-		failure = w.whole(ctx, id, failure)
+		failure = whole(ctx, p.task, failure)
 	} else if p.output != nil {
-		failure = w.print(ctx, id, p.output)
+		failure = print(ctx, p.task, p.output)
 	}
 	if p.output != nil {
 		failure = p.output.close(failure)
@@ -152,27 +145,18 @@ func (w *watcher) ended(ctx context.Context, id urlsession.TaskID, failure error
 	if w.closed && len(w.pending) == 0 {
 		all()
 	}
-	return nil
 }
 
 // whole is how a task failed, whose event has it in words alone.
-func (w *watcher) whole(ctx context.Context, id urlsession.TaskID, failure error) error {
-	t, err := w.session.Task(ctx, id)
-	if err != nil {
-		return failure
-	}
-	if status, err := t.Status(ctx); err == nil && status.Err != nil {
+func whole(ctx context.Context, t *urlsession.Task, failure error) error {
+	if status, err := t.Status(ctx); err == nil && status.Err != nil { // else it is forgotten by now
 		return status.Err
 	}
 	return failure
 }
 
 // print writes the body that is kept with a task.
-func (w *watcher) print(ctx context.Context, id urlsession.TaskID, to *output) error {
-	t, err := w.session.Task(ctx, id)
-	if err != nil {
-		return err
-	}
+func print(ctx context.Context, t *urlsession.Task, to *output) error {
 	body, err := t.Body(ctx)
 	if err != nil {
 		return err
@@ -184,26 +168,15 @@ func (w *watcher) print(ctx context.Context, id urlsession.TaskID, to *output) e
 func (w *watcher) review(ctx context.Context, ended func()) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for id := range w.pending {
-		t, err := w.session.Task(ctx, id)
-		if errors.Is(err, urlsession.ErrResourceUnavailable) {
-			err = w.ended(ctx, id, fmt.Errorf("task %s has ended and is forgotten: how it ended is not known", taskName{w.identifier, id}), ended)
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
+	for id, p := range w.pending {
+		status, err := p.task.Status(ctx)
+		switch {
+		case errors.Is(err, urlsession.ErrResourceUnavailable):
+			w.ended(ctx, id, fmt.Errorf("task %s has ended and is forgotten: how it ended is not known", taskName{w.identifier, id}), ended)
+		case err != nil:
 			return err
-		}
-		status, err := t.Status(ctx)
-		if err != nil {
-			return err
-		}
-		if status.State == urlsession.StateCompleted {
-			if err := w.ended(ctx, id, status.Err, ended); err != nil {
-				return err
-			}
+		case status.State == urlsession.StateCompleted:
+			w.ended(ctx, id, status.Err, ended)
 		}
 	}
 	return nil

@@ -57,6 +57,16 @@ func (c *Client) Events(ctx context.Context, q task.EventQuery) iter.Seq2[task.E
 	}
 }
 
+// Wait is Service.Wait.
+func (c *Client) Wait(ctx context.Context, id task.ID) (task.Record, error) {
+	for _, err := range c.Events(ctx, task.EventQuery{Task: id, After: new(uint64), DurableOnly: true}) {
+		if err != nil {
+			return task.Record{}, err
+		}
+	}
+	return c.Task(ctx, id)
+}
+
 // listening is one iteration of Events: a goroutine reads, and the caller's loop takes.
 type listening struct {
 	c *Client

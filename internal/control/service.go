@@ -44,6 +44,9 @@ type Service interface {
 	// q.Task or, where q names no task, after Invalidated; and with ctx's error.
 	Events(ctx context.Context, q task.EventQuery) iter.Seq2[task.Event, error]
 
+	// Wait waits until a task has ended, and returns its record. It reads no event.
+	Wait(ctx context.Context, id task.ID) (task.Record, error)
+
 	// Acknowledge moves the session's cursor to sequence; it never goes back. Events at or before it may be forgotten.
 	Acknowledge(ctx context.Context, sequence uint64) error
 
@@ -51,7 +54,8 @@ type Service interface {
 	// ResourceUnavailable.
 	Answer(ctx context.Context, id task.ID, ticket string, d task.Decision) error
 
-	// Body hands over the response body of a data or upload task that has ended. In process it does so once.
+	// Body hands over the response body of a data or upload task that has ended. In process it does so once, and the
+	// reader is a HeldBody.
 	Body(ctx context.Context, id task.ID) (io.ReadCloser, error)
 
 	// Release says that the caller will not ask for this task again: once it has ended, it may be forgotten earlier
@@ -67,4 +71,10 @@ type Service interface {
 	// Running tasks are not disturbed. Both return when it is done.
 	Flush(ctx context.Context) error
 	Reset(ctx context.Context) error
+}
+
+// HeldBody is a body in memory.
+type HeldBody interface {
+	// Bytes is all of it, and the caller's own from then on.
+	Bytes() []byte
 }

@@ -23,6 +23,7 @@ func (r *run) attempt(h *host) {
 
 // attemptLocked is attempt of a run that is still queued. r.mu is held, and released.
 func (r *run) attemptLocked(h *host) {
+	growStack(int(r.phase))
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	var chain http.RoundTripper

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/urlsession/urlsession/internal/partial"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transfer"
 )
@@ -108,11 +109,16 @@ func (e *Engine) keptBody(ctx context.Context, id task.ID) (io.ReadCloser, error
 	return body, nil
 }
 
-// dropTemporary removes what a download without a destination has left.
-func (e *Engine) dropTemporary(id task.ID) {
+// dropFiles removes what a download has left that has ended: of one without a destination all, of one that did not succeed
+// its part file, unless somebody has gone on from that since. What cannot be removed stays.
+func (e *Engine) dropFiles(id task.ID) {
 	rec, err := e.store.Load(context.Background(), id)
-	if err == nil && rec.State == task.Completed && rec.Spec.Kind == task.Download {
+	switch {
+	case err != nil || rec.State != task.Completed || rec.Spec.Kind != task.Download:
+	case rec.Spec.Download == nil || rec.Spec.Download.Path == "":
 		_ = transfer.RemoveTemporary(e.temporary, id, rec.Path)
+	case rec.Failure != nil && rec.ResumeData != nil:
+		_ = partial.Expire(rec.ResumeData.Part, rec.Ended)
 	}
 }
 

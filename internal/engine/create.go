@@ -145,27 +145,38 @@ func (e *Engine) create(ctx context.Context, runs ...*run) error {
 		e.tellUnattended() // who ended meanwhile left it to the task that is not to be
 		return e.storeError("create task", err)
 	}
+	if len(runs) == 1 {
+		runs[0].start(cancel)
+		return nil
+	}
 	// What is written of each, as that it waits for its time, is written side by side: the store takes what comes at once
 	// in one transaction.
 	var writing sync.WaitGroup
-	defer writing.Wait()
 	turns := make(chan struct{}, min(len(runs), writesAtOnce))
 	for _, r := range runs {
-		switch {
-		case r.gone:
-		case cancel:
-			r.cancelLocked()
-		case r.rec.State == task.Running && len(runs) > 1 && r.early():
-			turns <- struct{}{}
-			writing.Go(func() {
-				defer func() { <-turns }()
-				r.schedule()
-			})
-		case r.rec.State == task.Running:
-			r.schedule()
+		if cancel || !r.early() {
+			r.start(cancel)
+			continue
 		}
+		turns <- struct{}{}
+		writing.Go(func() {
+			defer func() { <-turns }()
+			r.start(false)
+		})
 	}
+	writing.Wait()
 	return nil
+}
+
+// start lets a new run go on, or ends it with its session, which has been cancelled meanwhile. r.mu is held.
+func (r *run) start(cancel bool) {
+	switch {
+	case r.gone:
+	case cancel:
+		r.cancelLocked()
+	case r.rec.State == task.Running:
+		r.schedule()
+	}
 }
 
 // writesAtOnce bounds the goroutines that write for one batch.

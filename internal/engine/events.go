@@ -63,19 +63,11 @@ func (l *listener) begin(ctx context.Context) (err error) {
 		}
 	}()
 	if l.q.Task != 0 {
-		leave, err := e.enter("listen to task") // a task that is loaded goes on
-		if err != nil {
+		if l.run, err = e.attend(ctx, l.q.Task); err != nil {
 			return err
 		}
-		r, err := e.load(ctx, l.q.Task)
-		leave()
-		if err != nil {
-			return e.storeError("listen to task", err)
-		}
-		if r != nil {
-			l.run, l.changed = r, &r.changed
-			r.listeners++
-			r.unlock()
+		if l.run != nil {
+			l.changed = &l.run.changed
 		}
 	} else if l.after, err = e.store.Acknowledged(ctx); err != nil {
 		return e.storeError("listen to session", err)
@@ -120,10 +112,8 @@ func (l *listener) leave() {
 			l.e.tellUnattended()
 		}
 	}
-	if r := l.run; r != nil {
-		r.mu.Lock()
-		r.listeners--
-		r.unlock()
+	if l.run != nil {
+		l.run.unattend()
 	}
 }
 
@@ -193,12 +183,12 @@ func over(err error) error {
 
 // ended says whether no event can follow those that the store has.
 func (l *listener) ended() bool {
+	if l.q.Task != 0 {
+		return l.run == nil || l.run.hasEnded()
+	}
 	e := l.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if l.q.Task != 0 {
-		return l.run == nil || l.run.ended
-	}
 	return e.over
 }
 
@@ -207,14 +197,8 @@ func (l *listener) missed(ctx context.Context) error {
 	if l.q.Task == 0 {
 		return nil
 	}
-	rec, err := l.e.store.Load(ctx, l.q.Task)
-	if err == nil && rec.State != task.Completed {
-		err = errors.New("its end could not be stored")
-	}
-	if err != nil {
-		return l.e.storeError("listen to task", err)
-	}
-	return nil
+	_, err := l.e.endOf(ctx, l.q.Task)
+	return err
 }
 
 // durable yields what the store holds beyond l.after, up to a number. errLeft: the iteration is over.

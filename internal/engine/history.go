@@ -50,10 +50,19 @@ func (e *Engine) Body(ctx context.Context, id task.ID) (io.ReadCloser, error) {
 	if d, ok := e.ended[id]; ok && d.body != nil {
 		body := d.body
 		d.body = nil
-		return io.NopCloser(bytes.NewReader(body)), nil
+		return &heldBody{*bytes.NewReader(body), body}, nil
 	}
 	return nil, noBody(nil)
 }
+
+// heldBody is a body from memory; it is a control.HeldBody.
+type heldBody struct {
+	bytes.Reader
+	all []byte
+}
+
+func (b *heldBody) Bytes() []byte { return b.all }
+func (b *heldBody) Close() error  { return nil }
 
 func noBody(err error) error {
 	if err == nil {
@@ -196,7 +205,7 @@ func (e *Engine) forgetTasks(ids []task.ID) error {
 			_ = e.bodies.Remove(id)
 		}
 		if e.temporary != "" {
-			e.dropTemporary(id)
+			e.dropFiles(id)
 		}
 	}
 	return e.store.Forget(context.Background(), ids...)

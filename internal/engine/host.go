@@ -225,5 +225,8 @@ func originOf(raw string) string {
 	case "https":
 		rest = strings.TrimSuffix(rest, ":443")
 	}
+	if after := len(scheme) + len("://"); strings.HasPrefix(raw, scheme) && strings.HasPrefix(raw[after:], rest) {
+		return raw[:after+len(rest)] // mostly, and without a copy
+	}
 	return scheme + "://" + rest
 }

@@ -40,8 +40,8 @@ type run struct {
 	offlineSince, fullSince time.Time
 
 	// Of a session that outlives its process; see open.go.
-	inherited bool   // from an earlier process, and without an attempt in this one
 	listeners int    // listeners of this task
+	inherited bool   // from an earlier process, and without an attempt in this one
 	gone      bool   // not in memory any more: whoever has waited for mu looks for the task again
 	fenced    bool   // another writer has the task: nothing more is to be stored
 	earlier   uint64 // no event that it had when it was loaded has a higher number
@@ -61,6 +61,7 @@ type run struct {
 	seq      atomic.Uint64            // number of its newest event, set before anybody is told
 	behind   atomic.Bool              // there are newer ones, noted, which come before any progress
 	changed  signal
+	over     signal // it has ended
 }
 
 // phase is what a run does, as against what its task's state says.
@@ -314,6 +315,7 @@ func (r *run) finish() {
 	}
 	e.forgetTasks(ids)
 	r.changed.notify()
+	r.over.notify()
 	e.changed.notify()
 	if unattended {
 		e.tellUnattended()
@@ -422,10 +424,12 @@ func (r *run) unlock() {
 	if r.e.lasting != nil {
 		r.leave()
 	}
-	var body requestBody
-	if r.phase == finished {
-		body, r.body = r.body, body
+	if r.phase != finished || r.body.from == nil {
+		r.mu.Unlock()
+		return
 	}
+	body := r.body
+	r.body = requestBody{}
 	r.mu.Unlock()
 	body.close()
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -188,6 +189,40 @@ func TestTemporaryDownloadIsCancelled(t *testing.T) {
 	p.Expire()
 	if names := s.names(t); !slices.Equal(names, []string{"3-name.txt"}) {
 		t.Errorf("history forgotten, in the folder are %v", names)
+	}
+	stopped, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := p.Stop(stopped); err != nil {
+		t.Error(err)
+	}
+}
+
+// The part file of a download that did not succeed goes with its history, unless somebody has come later.
+func TestPartFilesExpire(t *testing.T) {
+	o, s := newOrigin(t), newTemporary(t)
+	ctx, folder := t.Context(), t.TempDir()
+	p := s.boot(t)
+	var parts []string
+	for i := range 3 {
+		path := filepath.Join(folder, strconv.Itoa(i))
+		id := create(t, p.Engine, get(o.URL+"/name.txt", download, func(spec *task.Spec) {
+			spec.Download = &task.DownloadSpec{Destination: path, Path: path}
+		}))
+		bounded(t, o.half)
+		received(t, p.Engine, id)
+		p.Cancel(ctx, id)
+		parts = append(parts, end(t, p.Engine, id).ResumeData.Part)
+	}
+	if err := os.Chtimes(parts[1], time.Time{}, time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	last, _ := s.Last(ctx)
+	p.Acknowledge(ctx, last)
+	p.Expire() // keeps the newest task
+	for i, want := range []bool{false, true, true} {
+		if _, err := os.Stat(parts[i]); (err == nil) != want {
+			t.Errorf("part file %d is there: %v", i, err)
+		}
 	}
 	stopped, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

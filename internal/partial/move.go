@@ -35,13 +35,3 @@ func (f *File) Move(path string) error {
 	os.Remove(from + recordSuffix)
 	return nil // the folder's fsync comes with the next record, or the end
 }
-
-// Remove removes the part file at path with all that lies beside it, none of which needs to be there.
-func Remove(path string) (err error) {
-	for _, suffix := range []string{recordSuffix, tempSuffix, mismatchSuffix, ""} { // the part file last, as in Discard
-		if removed := os.Remove(path + suffix); removed != nil && !errors.Is(removed, fs.ErrNotExist) {
-			err = errors.Join(err, removed)
-		}
-	}
-	return err
-}

@@ -48,15 +48,3 @@ func TestMove(t *testing.T) {
 		}
 	}
 }
-
-func TestRemove(t *testing.T) {
-	path := filepath.Join(t.TempDir(), Name("7", Key("", "7")))
-	must(t, Remove(path))
-	for _, suffix := range []string{"", recordSuffix, tempSuffix, mismatchSuffix} {
-		must(t, os.WriteFile(path+suffix, nil, 0o600))
-	}
-	must(t, Remove(path))
-	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 0 {
-		t.Errorf("left: %v", entries)
-	}
-}

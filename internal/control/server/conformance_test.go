@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -114,6 +115,30 @@ var behaviours = []behaviour{
 				t.Errorf("of a task that has ended: %v", err)
 			}
 		}
+	}},
+	{"wait for the end", func(t *testing.T, svc control.Service, _ *network) {
+		_, err := svc.Wait(t.Context(), 7)
+		code(t, err, task.ResourceUnavailable)
+		id := create(t, svc, get("ok", func(s *task.Spec) { s.Suspended = true }))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := svc.Wait(ctx, id); !errors.Is(err, context.Canceled) {
+			t.Errorf("its context had ended: %v", err)
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		wait := func() {
+			if rec, err := svc.Wait(ctx, id); err != nil || rec.State != task.Completed || rec.Response == nil {
+				t.Errorf("record %+v, %v", rec, err)
+			}
+		}
+		var waiting sync.WaitGroup
+		waiting.Go(wait)
+		if err := svc.Resume(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		waiting.Wait()
+		wait() // it has ended
 	}},
 	{"cancel", func(t *testing.T, svc control.Service, _ *network) {
 		id := create(t, svc, get("hang"))

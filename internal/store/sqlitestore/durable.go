@@ -40,9 +40,7 @@ func (s *Store) Amend(ctx context.Context, rec *task.Record, from uint64, detail
 		return err
 	}
 	err = s.db.write.do(ctx, 1+len(events), func(t *tx) error {
-		if _, err := t.session(ses); err != nil {
-			return err
-		}
+		t.session(ses)
 		if !t.exists(t.w.taskVersion, ses.id, int64(row.id)) && t.err == nil {
 			return fmt.Errorf("task %d: %w", row.id, store.ErrNotFound)
 		}

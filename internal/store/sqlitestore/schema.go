@@ -30,7 +30,7 @@ CREATE TABLE key_check (sealed BLOB NOT NULL) STRICT;
 
 CREATE TABLE sessions (
 	id            INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again: sealed values are bound to it
-	identifier    TEXT UNIQUE,                       -- NULL: deleted, and its rows are being removed
+	identifier    TEXT NOT NULL UNIQUE,
 	created       INTEGER NOT NULL,                  -- nanoseconds since 1970, as all times here
 	state         TEXT NOT NULL,
 	configuration BLOB,                              -- sealed

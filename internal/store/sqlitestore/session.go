@@ -60,7 +60,6 @@ type counters struct {
 	lastTask     task.ID
 	lastEvent    uint64
 	acknowledged uint64
-	deleted      bool
 }
 
 func newSession(id int64, identifier string, created time.Time, c counters) *session {
@@ -84,15 +83,12 @@ func (s *session) counters() counters {
 	return s.committed
 }
 
-// session gives access to a session's counters in a transaction; the error refuses one that was deleted meanwhile.
-func (t *tx) session(s *session) (*counters, error) {
-	if s.next.deleted {
-		return nil, noSession(s.identifier)
-	}
+// session gives access to a session's counters in a transaction.
+func (t *tx) session(s *session) *counters {
 	if !slices.Contains(t.sessions, s) {
 		t.sessions = append(t.sessions, s)
 	}
-	return &s.next, nil
+	return &s.next
 }
 
 func noSession(identifier string) error {
@@ -124,17 +120,13 @@ func (db *DB) loadSessions(ctx context.Context) error {
 	for rows.Next() {
 		var (
 			id, created int64
-			identifier  sql.NullString
+			identifier  string
 			c           counters
 		)
 		if err := rows.Scan(&id, &identifier, &created, &c.state, &c.lastTask, &c.lastEvent, &c.acknowledged); err != nil {
 			return err
 		}
-		if !identifier.Valid {
-			db.deleted = append(db.deleted, id)
-			continue
-		}
-		db.sessions[identifier.String] = newSession(id, identifier.String, time.Unix(0, created), c)
+		db.sessions[identifier] = newSession(id, identifier, time.Unix(0, created), c)
 	}
 	return rows.Err()
 }
@@ -237,18 +229,13 @@ func (db *DB) ReopenSession(ctx context.Context, identifier string) error {
 	}
 	return db.write.do(ctx, 1, func(t *tx) error {
 		switch c := s.next; { // also what others in this transaction have changed
-		case c.deleted:
-			return noSession(identifier)
 		case c.state != SessionInvalidated:
 			return fmt.Errorf("open session %q anew: it is %s: %w", identifier, c.state, ErrSessionNotOver)
 		case c.acknowledged < c.lastEvent:
 			return fmt.Errorf("open session %q anew: events %d to %d are not acknowledged: %w",
 				identifier, c.acknowledged+1, c.lastEvent, ErrSessionNotOver)
 		}
-		c, err := t.session(s)
-		if err != nil {
-			return err
-		}
+		c := t.session(s)
 		c.state = SessionOpen
 		return nil
 	})
@@ -263,29 +250,6 @@ func (db *DB) SetState(ctx context.Context, identifier string, state State) erro
 	})
 }
 
-// DeleteSession removes a session with all its tasks and events. It is gone in one commit; its rows are then removed a
-// thousand at a time, so that nobody waits long. What an end of ctx or a kill leaves of them, Sweep removes.
-//
-// A session that is then created with the same identifier begins with task 1 and event 1: for one whose numbers go on,
-// see ReopenSession.
-func (db *DB) DeleteSession(ctx context.Context, identifier string) error {
-	var id int64
-	err := db.change(ctx, identifier, func(t *tx, s *session, c *counters) {
-		id, c.deleted = s.id, true
-		t.script("UPDATE sessions SET identifier = NULL, configuration = NULL WHERE id = ?", id)
-		t.committed(func() {
-			db.mu.Lock()
-			defer db.mu.Unlock()
-			delete(db.sessions, identifier)
-			db.deleted = append(db.deleted, id)
-		})
-	})
-	if err != nil {
-		return err
-	}
-	return db.sweep(ctx)
-}
-
 // change is one write to a session.
 func (db *DB) change(ctx context.Context, identifier string, apply func(*tx, *session, *counters)) error {
 	s, err := db.lookup(identifier)
@@ -293,10 +257,7 @@ func (db *DB) change(ctx context.Context, identifier string, apply func(*tx, *se
 		return err
 	}
 	return db.write.do(ctx, 1, func(t *tx) error {
-		c, err := t.session(s)
-		if err != nil {
-			return err
-		}
+		c := t.session(s)
 		apply(t, s, c)
 		return nil
 	})

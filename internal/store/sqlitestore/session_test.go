@@ -115,7 +115,7 @@ func TestUnknownSession(t *testing.T) {
 	_, configuration := db.Configuration(t.Context(), "nobody")
 	for i, err := range []error{load, tasks, pending, save, events, last, acknowledged, configuration,
 		s.Create(t.Context(), newRecord(0)), s.Append(t.Context(), task.Invalidated{}), s.Acknowledge(t.Context(), 1), s.Forget(t.Context(), 1),
-		db.PutConfiguration(t.Context(), "nobody", nil), db.SetState(t.Context(), "nobody", SessionOpen), db.DeleteSession(t.Context(), "nobody")} {
+		db.PutConfiguration(t.Context(), "nobody", nil), db.SetState(t.Context(), "nobody", SessionOpen)} {
 		if !errors.Is(err, ErrNoSession) {
 			t.Errorf("call %d: %v", i, err)
 		}
@@ -133,68 +133,21 @@ func count(t *testing.T, db *DB) (sessions, tasks, events int) {
 	return
 }
 
-func TestDeleteSession(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "db")
-	db := openDB(t, path)
-	for _, id := range []string{"a", "b"} {
-		must(t, db.CreateSession(t.Context(), id, nil))
-		must(t, db.Session(id).Create(t.Context(), newRecords(1300)...))
-		must(t, live(t.Context(), db.Session(id), newRecord(0)))
-	}
-	// A write that waits when its session is deleted is refused.
-	rec := newRecord(0)
-	errs := together(t, db,
-		func() error { return db.DeleteSession(t.Context(), "a") },
-		func() error { return db.Session("a").Create(t.Context(), rec) },
-	)
-	if errs[0] != nil || !errors.Is(errs[1], ErrNoSession) {
-		t.Fatalf("errors %v", errs)
-	}
-	if s, n, e := count(t, db); s != 1 || n != 1301 || e != 4 {
-		t.Fatalf("%d sessions, %d tasks, %d events are left", s, n, e)
-	}
-	if n := len(allTasks(t, db.Session("b"))); n != 1301 {
-		t.Errorf("the other session has %d tasks", n)
-	}
-
-	// Killed once it is gone: what is left is removed by Sweep after the restart.
-	s, err := db.lookup("b")
-	must(t, err)
-	must(t, db.change(t.Context(), "b", func(t *tx, s *session, c *counters) {
-		c.deleted = true
-		t.script("UPDATE sessions SET identifier = NULL WHERE id = ?", s.id)
-	}))
-	must(t, db.Close())
-	db = openDB(t, path)
-	if infos, err := db.Sessions(t.Context()); err != nil || len(infos) != 0 {
-		t.Fatalf("sessions %v, %v", infos, err)
-	}
-	must(t, db.CreateSession(t.Context(), "b", nil))
-	if again, err := db.lookup("b"); err != nil || again.id <= s.id {
-		t.Errorf("the new session has the number of a deleted one: sealed values could be moved to it (%v)", err)
-	}
-	must(t, db.Sweep(t.Context()))
-	if s, n, e := count(t, db); s != 1 || n != 0 || e != 0 {
-		t.Errorf("%d sessions, %d tasks, %d events are left", s, n, e)
-	}
-}
-
 func TestSweep(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
 	db := openDB(t, path)
-	for _, id := range []string{"gone", "s"} {
-		must(t, db.CreateSession(t.Context(), id, nil))
-	}
+	must(t, db.CreateSession(t.Context(), "s", nil))
 	s := db.Session("s")
-	recs := newRecords(10)
+	recs := newRecords(3000)
+	for _, rec := range recs[1:] {
+		rec.State = task.Completed
+	}
 	must(t, s.Create(t.Context(), recs...))
 	must(t, end(t.Context(), s, recs[0]))
-	must(t, s.Acknowledge(t.Context(), 100))
-	must(t, db.Session("gone").Create(t.Context(), newRecords(3000)...))
 	_, tasks, events := count(t, db)
 	must(t, db.Sweep(t.Context()))
 	if _, n, log := count(t, db); n != tasks || log != events {
-		t.Errorf("of sessions that exist %d of %d tasks and %d of %d events are left", n, tasks, log, events)
+		t.Errorf("%d of %d tasks and %d of %d events are left", n, tasks, log, events)
 	}
 
 	// The file gives its space back.
@@ -202,7 +155,11 @@ func TestSweep(t *testing.T) {
 	large, err := os.Stat(path)
 	must(t, err)
 	db = openDB(t, path)
-	must(t, db.DeleteSession(t.Context(), "gone"))
+	var ids []task.ID
+	for _, rec := range recs[10:] {
+		ids = append(ids, rec.ID)
+	}
+	must(t, db.Session("s").Forget(t.Context(), ids...))
 	must(t, db.Sweep(t.Context()))
 	if _, n, _ := count(t, db); n != 10 {
 		t.Errorf("%d tasks are left", n)

@@ -53,7 +53,6 @@ type DB struct {
 
 	mu       sync.RWMutex
 	sessions map[string]*session // by identifier
-	deleted  []int64             // sessions whose rows are not all removed yet
 
 	closing  sync.Once
 	closed   atomic.Bool

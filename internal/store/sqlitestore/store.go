@@ -43,10 +43,7 @@ func (s *Store) Create(ctx context.Context, recs ...*task.Record) error {
 		return err
 	}
 	err = s.db.write.do(ctx, len(rows), func(t *tx) error {
-		c, err := t.session(ses)
-		if err != nil {
-			return err
-		}
+		c := t.session(ses)
 		for i := range rows {
 			t.writeTask(t.w.insertTask, ses, &rows[i])
 		}
@@ -104,10 +101,7 @@ func (s *Store) Save(ctx context.Context, rec *task.Record, details ...task.Deta
 	}
 	var last uint64
 	err = s.db.write.do(ctx, 1+len(events), func(t *tx) error {
-		c, err := t.session(ses)
-		if err != nil {
-			return err
-		}
+		c := t.session(ses)
 		if err := t.swapTask(ses, &row); err != nil {
 			return err
 		}
@@ -186,9 +180,7 @@ func (s *Store) Acknowledged(context.Context) (uint64, error) {
 // forget removes those tasks that have ended, and their events, and returns how many.
 func (db *DB) forget(ctx context.Context, s *session, ids []task.ID) (n int64, err error) {
 	err = db.write.do(ctx, 5*len(ids), func(t *tx) error {
-		if _, err := t.session(s); err != nil {
-			return err
-		}
+		t.session(s)
 		n = 0
 		gone := make(map[task.ID]bool)
 		for _, id := range ids {

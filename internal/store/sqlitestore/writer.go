@@ -274,17 +274,6 @@ func (t *tx) script(text string, args ...any) sql.Result {
 	return res
 }
 
-// changed is script, and how many rows it changed.
-func (t *tx) changed(text string, args ...any) int64 {
-	res := t.script(text, args...)
-	if t.err != nil {
-		return 0
-	}
-	n, err := res.RowsAffected()
-	t.err = err
-	return n
-}
-
 // exists reports whether a query has a row, of one number.
 func (t *tx) exists(stmt *sql.Stmt, args ...any) bool {
 	if t.err != nil {
