@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -24,9 +22,10 @@ import (
 type Configuration struct {
 	kind sessionKind // 0: made by none of the three
 
-	// Application names the user's folders for what default sessions keep; Default sets the executable's name. No
-	// session keeps anything on disk yet (cookies live in memory, and there is no cache), so that it has no effect so
-	// far.
+	// Application names the folder in which default sessions keep what lasts, $XDG_DATA_HOME/urlsession/APPLICATION, else
+	// ~/.local/share/urlsession/APPLICATION. Programs that say the same name share it. Default sets the name of the
+	// executable's file, which empty stands for too; a program that is built under several names, as by go run, should set
+	// one. It is the name of a folder, and no path. Other kinds of session do not use it.
 	Application string
 	// Identifier names a background session, among those of its daemon; Background sets it. It is printable text of at
 	// most 255 bytes.
@@ -52,13 +51,19 @@ type Configuration struct {
 	// it wait in order of priority. Many requests share one HTTP/2 connection. 0: 6.
 	MaximumConnectionsPerHost int
 
-	// CookieStorage keeps cookies; nil: none are kept or sent. All default sessions of the process share one, each
-	// ephemeral one has its own; both are in memory, and know the public suffixes. A storage of the app's own is used
-	// by reference; it must be safe for concurrent use, and Session.Reset empties it where it has a method
-	// Reset() error.
+	// CookieStorage keeps cookies; nil: none are kept or sent. Ephemeral sets a new one in memory. Default sets that of
+	// Application, and New takes that of the name that stands there then: one in the process, which all default sessions of
+	// the application share, and over its file, which is encrypted, all processes. It is opened, and its folder made, no
+	// earlier than it is needed. A cookie with an expiry is in the file within a second, and durably when Session.Flush or
+	// Close has returned; one without ends with the process. Where the file cannot be read or written the cookies are in
+	// memory all the same, and Flush and Close return the error.
 	//
-	// Cookies of a background session are the daemon's, one set a session, in its memory. Background sets what stands
-	// for them: it cannot be looked into from here, and has nothing to say as a jar. It or nil are the only values there.
+	// A storage of the app's own is used by reference; it must be safe for concurrent use. Session.Reset calls its method
+	// Reset() error, and Flush and Close call Flush(context.Context) error, where it has them.
+	//
+	// Cookies of a background session are the daemon's, one set a session, and last in the same way, also when the session
+	// is invalidated and made anew; those without an expiry end with the daemon. Background sets what stands for them: it cannot be looked into from here, and has nothing
+	// to say as a jar. It or nil are the only values there.
 	CookieStorage http.CookieJar
 	// CookieAcceptPolicy says whose cookies are stored.
 	CookieAcceptPolicy CookieAcceptPolicy
@@ -145,14 +150,12 @@ const (
 	defaultConnectionsPerHost = 6
 )
 
-// Default is the configuration of a session that shares its cookies with the other default sessions of this process.
-// They are kept in memory: cookies on disk, one set an application, are not built yet.
+// Default is the configuration of a session whose cookies last, and which shares them with the other default sessions of
+// its Application, in this process and others. It does no I/O.
 func Default() Configuration {
 	c := base(kindDefault)
-	c.CookieStorage = processCookies()
-	if exe, err := os.Executable(); err == nil {
-		c.Application = filepath.Base(exe)
-	}
+	c.Application = programName()
+	c.CookieStorage = cookiesOf(c.Application)
 	return c
 }
 
@@ -253,7 +256,9 @@ func (c *Configuration) checkKind() error {
 	const background = "is set, and only a background session has one; make it by Background, or leave it at its zero value"
 	_, daemons := c.CookieStorage.(daemonCookies)
 	if c.kind != kindBackground {
-		switch {
+		switch why := checkApplication(c.Application); {
+		case c.kind == kindDefault && why != "":
+			return badField("Application", why)
 		case c.Identifier != "":
 			return badField("Identifier", background)
 		case c.Daemon.State != "" || c.Daemon.Command != nil:

@@ -62,5 +62,5 @@
 //
 // # What is not built
 //
-// Cookies last as long as the process, or the daemon, and there is no response cache yet.
+// There is no response cache yet, and no storage of credentials.
 package urlsession

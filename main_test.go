@@ -1,6 +1,7 @@
 package urlsession
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -8,14 +9,29 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Tests of what starts a daemon have this binary be the command that does, and the daemon.
+	// Tests of what starts a daemon have this binary be the command that does, and the daemon; those of cookies, another
+	// program of the application.
 	if len(os.Args) == 2 {
 		switch os.Args[1] {
 		case "daemon-start":
 			os.Exit(startDaemonProcess())
 		case "daemon-run":
 			os.Exit(runDaemonProcess())
+		case "cookies":
+			os.Exit(runCookiesProcess())
 		}
 	}
-	goleak.VerifyTestMain(m)
+	// No test touches what the user's own programs keep.
+	dir, err := os.MkdirTemp("", "urlsession")
+	if err == nil {
+		err = os.Setenv("XDG_DATA_HOME", dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(dir)
+		os.Exit(code)
+	}))
 }

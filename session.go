@@ -69,6 +69,9 @@ func New(c Configuration) (*Session, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	if _, ok := c.CookieStorage.(*applicationCookies); ok && c.kind == kindDefault {
+		c.CookieStorage = cookiesOf(c.Application) // which may have been changed since Default
+	}
 	proxy, err := c.Proxy.resolve()
 	if err != nil {
 		return nil, err
@@ -88,10 +91,18 @@ func open(c Configuration, t chain) *Session {
 	e := engine.New(engine.Options{
 		Store: memstore.New(""), RoundTripper: t, Network: new(platform.Connectivity),
 		MaxPerHost: c.MaximumConnectionsPerHost, RateLimit: c.RateLimit,
-		Flush: func(context.Context) error { t.CloseIdleConnections(); return nil },
+		Flush: func(ctx context.Context) error {
+			t.CloseIdleConnections()
+			return flushCookies(ctx, c.CookieStorage)
+		},
 		Reset: func(context.Context) error { return resetCookies(c.CookieStorage) },
 	})
-	return newSession(c, e, t, e.Close)
+	return newSession(c, e, t, func() error {
+		err := e.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), closeFor)
+		defer cancel()
+		return errors.Join(err, flushCookies(ctx, c.CookieStorage))
+	})
 }
 
 // newSession is a session over a service. shutDown ends the service: an engine with its tasks, a client without.
@@ -398,7 +409,8 @@ func (s *Session) invalidate(ctx context.Context, op string, do func(context.Con
 // have calls of OnRedirect and OnResponse. A background session is left as it is: its tasks go on in the daemon, and New
 // of its identifier finds them again; calls and loops under way here fail with ErrSessionInvalidated, as do later ones.
 //
-// Then the connections are closed. No goroutine of the session is left, but for RoundTripper's requests that are still
+// Then the cookies of a session in process are made durable, which takes 10 s at most, and an error of that is Close's;
+// and the connections are closed. No goroutine of the session is left, but for RoundTripper's requests that are still
 // under way, and loops over events of a session in process that their caller has not left. Close may be called again,
 // from any goroutine but those functions'. What is known of the tasks of a session in process can still be asked for.
 func (s *Session) Close() error {
@@ -413,14 +425,16 @@ func (s *Session) Close() error {
 	return s.closeErr
 }
 
-// Flush writes what the session remembers to the disk (nothing so far: cookies are in memory, here or in the daemon) and
-// drops idle connections. It returns when that is done. Running tasks are not disturbed.
+// Flush makes durable what the session remembers, which are its cookies, here or in the daemon, and drops idle connections.
+// When it returns nil, what was received before the call outlives the process, kill -9 and the loss of power; see
+// Configuration.CookieStorage for what is kept. Running tasks are not disturbed.
 func (s *Session) Flush(ctx context.Context) error {
 	return publicError("flush session", s.svc.Flush(ctx))
 }
 
-// Reset removes the cookies, then flushes; see Configuration.CookieStorage. It returns when that is done. Running tasks
-// are not disturbed.
+// Reset removes the cookies and their file, then flushes; see Configuration.CookieStorage. It returns when that is done.
+// Those of a default session are gone for all sessions of its application, in other processes within a second. Running
+// tasks are not disturbed.
 func (s *Session) Reset(ctx context.Context) error {
 	return publicError("reset session", s.svc.Reset(ctx))
 }

@@ -8,6 +8,8 @@
 //	daemon.sock                 where clients connect; in $XDG_RUNTIME_DIR/urlsession where this path is too long for a socket
 //	daemon.log                  its output, where Start has given it a process session of its own
 //	urlsession.db               tasks, events, sessions; beside it its key, -wal and -shm
+//	cookies.key                 the key of the sessions' cookies, once there are some
+//	sessions/NAME/cookies       cookies, sealed; beside it its lock, and what was damaged
 //	sessions/NAME/bodies/       bodies of responses of data and upload tasks, by the task's number
 //	sessions/NAME/spool/        bodies of requests that came as bytes, until their tasks end
 //	sessions/NAME/temporary/    downloads without a destination

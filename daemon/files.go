@@ -44,7 +44,7 @@ func (p *place) make() error {
 	}
 	session := filepath.Dir(p.dir)
 	for _, dir := range []string{filepath.Dir(session), session, p.dir} {
-		if err := makeFolder(dir); err != nil {
+		if err := durable.MakeDir(dir); err != nil {
 			return err
 		}
 	}

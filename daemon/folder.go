@@ -34,7 +34,7 @@ const (
 //
 // flock(2) is the kernel's: it ends with the process, however that ends, so that no lock is ever stale.
 func openFolder(ctx context.Context, path string) (*folder, error) {
-	if err := makeFolder(path); err != nil {
+	if err := durable.MakeDir(path); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w; choose a folder that you can write to", err)
 	}
 	if err := checkFolder(path); err != nil {
@@ -115,26 +115,6 @@ func (f *folder) awaitLoss(ctx context.Context) bool {
 		}
 	}
 	return true
-}
-
-// makeFolder makes a folder, and those above it, for their owner alone. That it is there is durable when it returns nil: the
-// folder above is fsynced, also where it was there before, since a kill may have come between.
-func makeFolder(path string) error {
-	err := os.Mkdir(path, 0o700)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := makeFolder(filepath.Dir(path)); err != nil {
-			return err
-		}
-		err = os.Mkdir(path, 0o700)
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	err = durable.SyncDir(filepath.Dir(path))
-	if errors.Is(err, fs.ErrPermission) { // who cannot read the folder above has not made this one
-		return nil
-	}
-	return err
 }
 
 // checkFolder refuses what is no folder of ours, or open to others. One that is empty, or was ours before, is closed to

@@ -49,7 +49,7 @@ func (ss *sessions) open(ctx context.Context, id string) (*session, error) {
 	}
 	folder := sessionFolder(ss.state, id)
 	s := &session{
-		ss: ss, id: id, kept: g, jar: cookie.New(), temporary: place{dir: filepath.Join(folder, "temporary")},
+		ss: ss, id: id, kept: g, jar: ss.cookies(id), temporary: place{dir: filepath.Join(folder, "temporary")},
 		creating: make(map[int]int), transports: make(map[int]*transport.Transport),
 	}
 	s.launcher = &launcher{waits: s.waits, start: startCommand(ss.state, id), log: ss.log.With("session", id), launch: g.Newest.Launch}
@@ -66,17 +66,20 @@ func (s *session) engineOptions(folder string) engine.Options {
 	return engine.Options{
 		Session: s.id, Store: ss.db.Session(s.id), Chain: s.chain, Network: ss.network,
 		MaxPerHost: s.kept.Newest.MaximumConnectionsPerHost, RateLimit: s.kept.Newest.RateLimit,
-		Flush: s.flush, Reset: func(context.Context) error { return s.jar.Reset() },
+		Flush: s.flush, Reset: func(context.Context) error { return s.jar.Reset() }, // then it flushes
 		Bodies: &bodies{place{dir: filepath.Join(folder, "bodies")}}, Spool: &spool{place{dir: filepath.Join(folder, "spool")}},
 		Retention: ss.options.retention(),
 		Temporary: s.temporary.dir, Unattended: s.launcher.wake, Power: ss.power,
 	}
 }
 
-// stop ends the engine; a launch command that runs goes on.
+// stop ends the engine, and makes the cookies durable; a launch command that runs goes on.
 func (s *session) stop(ctx context.Context) error {
 	s.launcher.stop()
 	err := s.Engine.Stop(ctx)
+	if err := s.jar.Close(); err != nil {
+		s.ss.log.Error("cookies of a session are lost", "session", s.id, "error", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dropTransports(func(int) bool { return true })
@@ -171,14 +174,15 @@ func (s *session) dropTransports(which func(number int) bool) {
 	}
 }
 
-// flush drops idle connections. The cookies are in memory, and there is no more that the session remembers.
-func (s *session) flush(context.Context) error {
+// flush makes the cookies durable and drops idle connections.
+func (s *session) flush(ctx context.Context) error {
+	err := s.jar.Flush(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.transports {
 		t.CloseIdleConnections()
 	}
-	return nil
+	return err
 }
 
 // Create is Service.Create.

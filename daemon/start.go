@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/urlsession/urlsession/internal/control"
+	"github.com/urlsession/urlsession/internal/durable"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -124,7 +125,7 @@ const logMost = 1 << 20
 
 // detach starts the daemon in a session of its own, and waits until it answers.
 func detach(ctx context.Context, state string, command []string, how string) error {
-	if err := makeFolder(state); err != nil { // durably: Run finds it there
+	if err := durable.MakeDir(state); err != nil { // durably: Run finds it there
 		return fmt.Errorf("make the state folder: %w", err)
 	}
 	if err := checkFolder(state); err != nil {

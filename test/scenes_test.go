@@ -143,6 +143,9 @@ var scenes = map[string]scenario{
 	"echo": plain(func(srv *t.Server, _ []string) {
 		srv.Always(t.Every, t.Respond(http.StatusOK, "application/json", `{"answer":42}`))
 	}),
+	"cookies": plain(func(srv *t.Server, _ []string) {
+		srv.Always(t.Every, t.All(t.Respond(http.StatusOK, "text/plain", "hello"), t.SetCookie("id=17; Path=/")))
+	}),
 	"leaky": plain(func(srv *t.Server, _ []string) {
 		srv.Publish("/f", with(func(r *t.Resource) {
 			r.Header = http.Header{"Set-Cookie": {"id=" + secret}, "Content-Location": {"/f?token=" + secret}}

@@ -21,6 +21,7 @@ type sharedFlags struct {
 	cacert      string
 	cert, key   string
 	insecure    bool
+	cookieJar   string
 	retry       int
 	timeout     value[time.Duration]
 	maxTime     value[time.Duration]
@@ -64,6 +65,7 @@ func (f *sharedFlags) register(cmd *cobra.Command) {
 	p.StringVar(&f.cert, "cert", "", "present the client certificate in `FILE` (PEM)")
 	p.StringVar(&f.key, "key", "", "its private key, if it is not in the same `FILE`")
 	p.BoolVar(&f.insecure, "insecure", false, "do not verify the server's certificate: anybody on the way can read and change the transfer")
+	p.StringVar(&f.cookieJar, "cookie-jar", "", "send the cookies of `FILE` (a cookies.txt), and write to it at the end what servers have set")
 	p.IntVar(&f.retry, "retry", 5, "try `N` times more after a failure that may pass (with --session: as often as --max-time allows)")
 	p.Var(&f.timeout, "timeout", "give up when nothing arrives or leaves for so long; 0 is never (default 1m)")
 	p.Var(&f.maxTime, "max-time", "give up a transfer that takes longer in all; 0 is never (default 168h)")
@@ -86,6 +88,7 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	f.configures = slices.ContainsFunc(configuring, cmd.Flags().Changed)
+	jarGiven := cmd.Flags().Changed("cookie-jar") // that of the config file is for transfers in this process alone
 	if err := applyConfig(cmd); err != nil {
 		return err
 	}
@@ -98,6 +101,10 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 		return usagef("--session needs an identifier, such as com.example.sync")
 	case f.detach && f.session == "":
 		return usagef("--detach needs --session ID: without it the transfer runs in this command, and ends with it")
+	case f.session != "" && jarGiven:
+		return usagef("--cookie-jar and --session contradict each other: the daemon keeps a session's cookies itself")
+	case jarGiven && f.cookieJar == "":
+		return usagef("--cookie-jar needs a file's name")
 	case f.session != "" && !f.retryGiven && f.maxTime.given() && f.maxTime.v == 0:
 		return usagef("--max-time 0 and --session: the task might be tried for ever; give --retry N too")
 	case f.retry < 0:
@@ -144,11 +151,19 @@ func (f *sharedFlags) login(header http.Header, urls []string) (*login, error) {
 	return l, nil
 }
 
-// configuration is the session's in process: ephemeral, since the command keeps nothing but what it was asked to.
+// configuration is the session's in process: ephemeral, since the command keeps nothing but what it was asked to, such as
+// cookies.
 func (f *sharedFlags) configuration(maxPerHost int) (urlsession.Configuration, error) {
 	c := urlsession.Ephemeral()
 	c.MaximumConnectionsPerHost = maxPerHost
 	c.Retries = f.retry
+	if f.cookieJar != "" {
+		jar, err := urlsession.OpenCookieFile(f.cookieJar)
+		if err != nil {
+			return c, usagef("--cookie-jar: %w", err)
+		}
+		c.CookieStorage = jar // the session writes it when it is closed
+	}
 	return f.configure(c)
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,8 @@ type file struct {
 	seen  identity      // of the file as it was merged last. By busy
 	tried identity      // of the file as refresh saw it last. By busy
 	look  atomic.Int64  // when refresh looks again; Unix, ns
+	begun atomic.Bool   // the file was looked at for the first time
+	first sync.Once     // does that
 	ended atomic.Bool   // by Close
 
 	noticed error // what Warn is to be told once nothing is locked. By busy
@@ -84,12 +87,8 @@ func Open(path string, o Options) (*Storage, error) {
 	if err != nil {
 		return nil, fileError("open", path, task.CannotOpenFile, err)
 	}
-	s := New()
-	s.file = &file{path: path, sealer: o.Sealer, warn: o.Warn, busy: make(chan struct{}, 1), removed: make(map[key]change)}
-	s.file.busy <- struct{}{}
-	err = s.load(nil)
-	<-s.file.busy
-	if errors.Is(err, ErrDamaged) {
+	s := Later(path, o)
+	if err = s.begin(); errors.Is(err, ErrDamaged) {
 		ctx, cancel := context.WithTimeout(context.Background(), lockWait)
 		defer cancel()
 		err = s.sync(ctx)
@@ -97,8 +96,50 @@ func Open(path string, o Options) (*Storage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.file.look.Store(time.Now().Add(lookDelay).UnixNano())
 	return s, nil
+}
+
+// Later is a Storage as Open's, but that the file, whose path is absolute, is looked at when the Storage is first used, and
+// its folder, with those above it, made for their owner alone when there is something to keep: a Storage that is never used
+// costs no system call. Where the file cannot be read Warn is told, the cookies are in memory, and Flush returns the error.
+func Later(path string, o Options) *Storage {
+	s := New()
+	s.file = &file{path: path, sealer: o.Sealer, warn: o.Warn, busy: make(chan struct{}, 1), removed: make(map[key]change)}
+	return s
+}
+
+// begin reads the file for the first time. Others who call it meanwhile wait; the error is the first one's alone.
+func (s *Storage) begin() (err error) {
+	f := s.file
+	f.first.Do(func() {
+		f.busy <- struct{}{}
+		if err = s.load(nil); err != nil {
+			f.tried, _ = identify(f.path)
+		}
+		<-f.busy
+		f.look.Store(time.Now().Add(lookDelay).UnixNano())
+		f.begun.Store(true)
+	})
+	return err
+}
+
+// beginNow is begin where nobody waits for its error.
+func (s *Storage) beginNow() {
+	err := s.begin()
+	if err == nil {
+		return
+	}
+	s.mu.Lock()
+	damaged := errors.Is(err, ErrDamaged)
+	if damaged {
+		s.later(0) // it is set aside
+	} else {
+		s.file.failure = err.Error()
+	}
+	s.mu.Unlock()
+	if !damaged {
+		s.file.tell(err)
+	}
 }
 
 func fileError(op, path string, code task.Code, err error) error {
@@ -173,11 +214,15 @@ func (s *Storage) later(delay time.Duration) {
 	})
 }
 
-// refresh takes over what another process has changed, if it is time to look. What cannot be done at once is left to a
-// sync.
+// refresh takes over what another process has changed, if there is a file and it is time to look. What cannot be done at
+// once is left to a sync.
 func (s *Storage) refresh() {
 	f := s.file
-	if f.ended.Load() {
+	if f == nil || f.ended.Load() {
+		return
+	}
+	if !f.begun.Load() {
+		s.beginNow()
 		return
 	}
 	now := time.Now().UnixNano()
@@ -205,7 +250,7 @@ func (s *Storage) refresh() {
 // Flush returns when every change made before the call is in the file, durably. In memory alone, as after Close, there is
 // nothing to do.
 func (s *Storage) Flush(ctx context.Context) error {
-	if s.file == nil || s.file.ended.Load() {
+	if s.file == nil || s.file.ended.Load() || !s.file.begun.Load() {
 		return nil
 	}
 	return s.sync(ctx)
@@ -225,6 +270,9 @@ func (s *Storage) Close() error {
 		f.timer = nil
 	}
 	s.mu.Unlock()
+	if !f.begun.Load() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
 	defer cancel()
 	return s.sync(ctx)
@@ -241,7 +289,7 @@ func (s *Storage) Reset() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
 	defer cancel()
-	return s.exclusive(ctx, func() bool { return false }, func(lock *os.File) error {
+	return s.exclusive(ctx, s.emptied, func(lock *os.File) error {
 		f := s.file
 		aside, err := filepath.Glob(escapeGlob(f.path) + corruptMark + "*")
 		if err != nil {
@@ -256,14 +304,28 @@ func (s *Storage) Reset() error {
 		if err := durable.SyncDir(filepath.Dir(f.path)); err != nil { // now the names stay gone
 			return fileError("reset", f.path, task.CannotRemoveFile, err)
 		}
-		f.seen = identity{}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.clear()
-		clear(f.removed)
-		f.written = s.seq
+		s.empty()
 		return nil
 	})
+}
+
+// emptied is Reset of a file whose folder is not there; false: it is. busy is held.
+func (s *Storage) emptied() bool {
+	if _, err := os.Stat(filepath.Dir(s.file.path)); !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	s.empty()
+	return true
+}
+
+// empty forgets all cookies, as the file has. busy is held.
+func (s *Storage) empty() {
+	s.file.seen = identity{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clear()
+	clear(s.file.removed)
+	s.file.written = s.seq
 }
 
 // escapeGlob quotes what filepath.Glob would read as a pattern.

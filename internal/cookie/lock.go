@@ -3,7 +3,9 @@ package cookie
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -39,8 +41,15 @@ func (s *Storage) exclusive(ctx context.Context, needless func() bool, fn func(l
 // lock waits for the file's lock. It polls: flock has no way to wait until a context ends.
 func (f *file) lock(ctx context.Context) (*os.File, error) {
 	path := f.path + ".lock"
+	made := false
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+		if errors.Is(err, fs.ErrNotExist) && !made { // there is no folder yet
+			if err = durable.MakeDir(filepath.Dir(path)); err == nil {
+				made = true
+				continue
+			}
+		}
 		if err != nil {
 			return nil, fileError("lock", f.path, task.CannotOpenFile, err)
 		}

@@ -9,9 +9,7 @@ import (
 
 // All are the cookies that have not expired, by domain, path and name.
 func (s *Storage) All() []Cookie {
-	if s.file != nil {
-		s.refresh()
-	}
+	s.refresh()
 	now := time.Now()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -54,6 +52,7 @@ func (s *Storage) Set(c Cookie) error {
 	if c.Accessed.IsZero() {
 		c.Accessed = now
 	}
+	s.refresh()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.find(c.key())
@@ -74,6 +73,7 @@ func (s *Storage) Set(c Cookie) error {
 
 // Remove removes the cookie that has c's Name, Domain, HostOnly and Path, and reports whether there was one.
 func (s *Storage) Remove(c Cookie) bool {
+	s.refresh()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.find(c.key())
@@ -87,6 +87,7 @@ func (s *Storage) Remove(c Cookie) bool {
 // RemoveDomain removes the cookies of domain and of all below it, and reports how many there were.
 func (s *Storage) RemoveDomain(domain string) int {
 	domain = canonicalHost(strings.TrimPrefix(domain, "."))
+	s.refresh()
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -45,9 +45,7 @@ func (s *Storage) SetCookies(u *url.URL, cookies []*http.Cookie) {
 }
 
 func (s *Storage) take(u *url.URL, set []received, now time.Time) (refused []error) {
-	if s.file != nil {
-		s.refresh()
-	}
+	s.refresh()
 	o := originOf(u)
 	s.mu.Lock()
 	defer s.mu.Unlock()

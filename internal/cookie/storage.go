@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Storage keeps cookies. Make one with New or Open. Its methods may be called from any goroutine.
+// Storage keeps cookies. Make one with New, Open or Later. Its methods may be called from any goroutine.
 type Storage struct {
 	count atomic.Int64 // of cookies: an empty Storage is not locked to be asked
 
@@ -51,9 +51,7 @@ func (s *Storage) clear() {
 //
 // A Storage with a file looks, once a second at most, whether another process has changed it.
 func (s *Storage) Cookies(u *url.URL) []*http.Cookie {
-	if s.file != nil {
-		s.refresh()
-	}
+	s.refresh()
 	if s.count.Load() == 0 {
 		return nil
 	}

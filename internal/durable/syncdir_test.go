@@ -3,8 +3,10 @@ package durable
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,5 +153,23 @@ func TestSyncDirReal(t *testing.T) {
 	mustWrite(t, filepath.Join(dir, "file"), "")
 	if err := SyncDir(filepath.Join(dir, "file")); err == nil {
 		t.Error("a file is no folder, and no error said so")
+	}
+}
+
+func TestMakeDir(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	for range 2 { // it may be there
+		if err := MakeDir(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if info, err := os.Stat(d); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v", d, info, err)
+		}
+	}
+	mustWrite(t, filepath.Join(dir, "f"), "")
+	if err := MakeDir(filepath.Join(dir, "f", "c")); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("below a file: %v", err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
+
+	"github.com/urlsession/urlsession/internal/cookie"
 )
 
 // AcceptPolicy says which of the received cookies enter the jar.
@@ -45,7 +47,32 @@ func (t *Transport) keepCookies(req *http.Request, resp *http.Response) {
 	if t.opts.AcceptPolicy == AcceptFromMainDocument && !sameSite(mainDocument(req), req.URL) {
 		return
 	}
+	if jar, ok := t.opts.Jar.(receiver); ok {
+		_ = jar.Receive(req.URL, resp.Header["Set-Cookie"]) // a cookie that is refused is no failure of the request
+		return
+	}
 	t.opts.Jar.SetCookies(req.URL, resp.Cookies())
+}
+
+// receiver is a jar that parses Set-Cookie itself, and gives cookies as they were received: http.Response.Cookies and
+// http.Request.AddCookie leave out what net/http dislikes.
+type receiver interface {
+	Receive(u *url.URL, fields []string) error
+}
+
+// addCookies adds the jar's cookies to the Cookie field.
+func (t *Transport) addCookies(out *http.Request, cookies []*http.Cookie) {
+	if _, ok := t.opts.Jar.(receiver); !ok {
+		for _, c := range cookies {
+			out.AddCookie(c)
+		}
+		return
+	}
+	value := cookie.FieldValue(cookies)
+	if own := out.Header.Get("Cookie"); own != "" {
+		value = own + "; " + value
+	}
+	out.Header.Set("Cookie", value)
 }
 
 // mainDocument is the URL that a chain of redirects began with. Follow and http.Client keep the chain in

@@ -79,7 +79,7 @@ type Options struct {
 	Proxy           Proxy
 	TLS             TLS
 
-	Jar          http.CookieJar // nil: no cookies
+	Jar          http.CookieJar // nil: no cookies. One with a method Receive is given fields as they came
 	SetCookies   bool           // send the jar's cookies
 	AcceptPolicy AcceptPolicy   // which of the received ones enter the jar
 
@@ -188,8 +188,8 @@ func (t *Transport) outgoing(ctx context.Context, req *http.Request) *http.Reque
 		return out
 	}
 	out.Header = cloneHeader(req.Header)
-	for _, c := range cookies {
-		out.AddCookie(c)
+	if len(cookies) > 0 {
+		t.addCookies(out, cookies)
 	}
 	if basic {
 		password, _ := req.URL.User.Password()

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/urlsession/urlsession/internal/cookie"
 	"github.com/urlsession/urlsession/internal/task"
 	origin "github.com/urlsession/urlsession/urlsessiontest"
 )
@@ -290,6 +291,30 @@ func TestCookies(t *testing.T) {
 	}
 	if site(get(t, "http://127.0.0.1:80/").URL) != "127.0.0.1" || site(get(t, "http://10.0.0.1/").URL) == site(get(t, "http://11.0.0.1/").URL) {
 		t.Error("an address is no site of its own")
+	}
+}
+
+// TestCookiesAsTheyCame: a jar that takes fields gets them, and its cookies are sent, as no net/http would have it.
+func TestCookiesAsTheyCame(t *testing.T) {
+	var got []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, strings.Join(r.Header["Cookie"], "|"))
+		w.Header()["Set-Cookie"] = []string{`a="x, y"`, "bare", "b[1]=\u00fc"}
+	}))
+	defer srv.Close()
+	tr := newTransport(t, Options{Jar: cookie.New(), SetCookies: true})
+	for _, own := range []string{"", "", "mine=1"} {
+		req := get(t, srv.URL)
+		if own != "" {
+			req.Header.Set("Cookie", own)
+		}
+		if _, _, err := fetch(tr, req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const all = `a="x, y"; bare; b[1]=ü`
+	if want := []string{"", all, "mine=1; " + all}; !slices.Equal(got, want) {
+		t.Errorf("sent %q, want %q", got, want)
 	}
 }
 
