@@ -131,7 +131,7 @@ func askPassword(tty *os.File, name string) (string, error) {
 		}
 	}()
 	defer func() { _ = term.Restore(fd, state) }() // or it stays as it is
-	if err := stopEcho(fd); err != nil { // before the question: who answers at once is not shown either
+	if err := stopEcho(fd); err != nil {           // before the question: who answers at once is not shown either
 		return "", err
 	}
 	fmt.Fprintf(tty, "Password for %s: ", oneLine(name))
