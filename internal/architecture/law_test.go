@@ -97,7 +97,6 @@ var outsiders = []outside{
 	{"github.com/coreos/go-systemd", "daemon cmd/urlsession", "socket activation and units are the daemon's"},
 	{"github.com/Azure/go-ntlmssp", "internal/credential", "NTLM's messages only"},
 	{"github.com/zalando/go-keyring", "internal/seal", "a keyring holds keys, and nothing but seal knows them"},
-	{"github.com/adrg/xdg", ". daemon cmd/urlsession", "folders are resolved in the app and by the daemon, never in between"},
 }
 
 // outsidersOfTests may be imported by any test.
