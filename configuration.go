@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -70,6 +71,27 @@ type Configuration struct {
 	// SetCookies says whether stored cookies are sent. Default: true. A Cookie header of a request is sent in any case.
 	SetCookies bool
 
+	// CredentialStorage keeps credentials; nil: none are kept, nor looked for. Ephemeral sets a new one in memory. Default sets
+	// that of Application, which is sealed in a file, as CookieStorage; New takes that of the name that stands there then. Those of
+	// a background session are the daemon's, one set a session: Background sets what stands for them, which or nil are the only
+	// values there. What is stored is tried before OnChallenge is asked.
+	CredentialStorage *CredentialStorage
+	// Netrc is the path of a .netrc, which is asked for credentials after CredentialStorage. New reads it: what is no .netrc
+	// it refuses; later changes of the file change nothing. Empty: none.
+	Netrc string
+
+	// URLCache keeps the responses of data and upload tasks, and of RoundTripper; nil: none are kept. A download's go to its
+	// file alone. Ephemeral sets a new one in memory. Default sets that of Application, in $XDG_CACHE_HOME/urlsession/APPLICATION,
+	// else below ~/.cache; New takes that of the name that stands there then. A background session has none.
+	URLCache *URLCache
+	// RequestCachePolicy is how URLCache is used for requests that do not say so themselves. CachePolicyDefault:
+	// CacheUseProtocol.
+	RequestCachePolicy CachePolicy
+	// WillCache decides whether a response is stored, where the protocol allows it; nil: it is. It may change r.Header, of
+	// which what it leaves is stored. It is called before the body comes, in the request's goroutine, and must not wait. r is to
+	// be used by it alone.
+	WillCache func(r *Response) bool
+
 	// Retries is how many more attempts a task has after one that failed by the network, or was answered 408, 429, 500,
 	// 502, 503 or 504; a download goes on from what it holds. Attempts stand apart by a random time that doubles, or
 	// by the answer's Retry-After. POST and PATCH are sent again only where that cannot apply them twice, unless
@@ -87,6 +109,11 @@ type Configuration struct {
 	// ClientCertificates are shown to servers that ask for one of their authority. Those of a background session go to the
 	// daemon, which keeps them encrypted: their private keys must be in memory, not in a device.
 	ClientCertificates []tls.Certificate
+	// Pins bind hosts to public keys: the certificate of a host, or one that vouches for it, must have one of those that stand
+	// here for its name, each as "sha256//" and 44 characters of base64, the SHA-256 of its SubjectPublicKeyInfo (RFC 7469,
+	// curl's --pinnedpubkey). A name is of lower-case ASCII; "*.example.com" stands for names one label below, and "*" for all
+	// hosts. Another key is ErrCertificateUntrusted. They hold beside RootCAs, and also with InsecureSkipVerify.
+	Pins map[string][]string
 	// InsecureSkipVerify takes ANY certificate: whoever sits between can read and change all that is sent and received,
 	// passwords too. It is for tests only; to trust a private authority, set RootCAs.
 	InsecureSkipVerify bool
@@ -120,6 +147,22 @@ type Configuration struct {
 	LaunchCommand []string
 	// SendsLaunchEvents says whether LaunchCommand is run. Default: true.
 	SendsLaunchEvents bool
+
+	// OnChallenge answers servers and proxies that want to know who asks, where nothing that is stored is taken; nil: their
+	// refusal (401, 407) is the response. It is called as OnRedirect is, where RoundTripper asks with a nil t.
+	//
+	// In a background session the task is parked meanwhile (WaitAuthentication), also where no process is attached: then the
+	// function of one that is attached later answers, or Task.Answer. Without a function its tasks ask nobody.
+	//
+	// In process it is also asked, with a nil t, whether a server is trusted (AuthServerTrust, at each handshake of TLS), and for
+	// a client certificate where ClientCertificates has none that fits (AuthClientCertificate). Meanwhile the timer of
+	// TimeoutForRequest goes on.
+	OnChallenge ChallengeFunc
+
+	// OnTokenRefresh makes a new token in place of one that a server has refused, as by an OAuth refresh token; nil: tokens are
+	// not refreshed. It may take its time; for one token it is called once, however many requests wait for it. A background
+	// session has none.
+	OnTokenRefresh func(ctx context.Context, space ProtectionSpace, refused Credential) (Credential, error)
 
 	// OnRedirect decides each redirect that a task would follow; nil: all are followed. Either way 20 are the most. It
 	// returns how to go on: &r.Request, changed or not, or &NewRequest{}, which is the same unchanged; nil refuses, and
@@ -197,13 +240,17 @@ func base(k sessionKind) Configuration {
 	}
 }
 
-// clone is a copy that shares nothing that can be changed, but for CookieStorage, which is a thing and no setting.
+// clone is a copy that shares nothing that can be changed, but for the storages, which are things and no settings.
 func (c Configuration) clone() Configuration {
 	c.AdditionalHeaders = c.AdditionalHeaders.Clone()
 	c.ClientCertificates = slices.Clone(c.ClientCertificates)
 	c.RootCAs = bytes.Clone(c.RootCAs)
 	c.Daemon.Command = slices.Clone(c.Daemon.Command)
 	c.LaunchCommand = slices.Clone(c.LaunchCommand)
+	c.Pins = maps.Clone(c.Pins)
+	for host, pins := range c.Pins {
+		c.Pins[host] = slices.Clone(pins)
+	}
 	return c
 }
 
@@ -313,7 +360,9 @@ func (c *Configuration) policy() task.Policy {
 		AllowsConstrained:    c.AllowsConstrainedNetworkAccess,
 		Retries:              c.Retries,
 		ForbidDowngrade:      c.ForbidDowngrade,
-		Ask:                  task.Ask{Redirect: c.OnRedirect != nil, Response: c.OnResponse != nil},
+		Ask: task.Ask{
+			Redirect: c.OnRedirect != nil, Response: c.OnResponse != nil, Challenge: c.OnChallenge != nil,
+		},
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/urlsession/urlsession/internal/cookie"
 	"github.com/urlsession/urlsession/internal/seal"
@@ -115,22 +114,3 @@ type daemonCookies struct{}
 
 func (daemonCookies) SetCookies(*url.URL, []*http.Cookie) {}
 func (daemonCookies) Cookies(*url.URL) []*http.Cookie     { return nil }
-
-// resetCookies empties a storage that can be emptied.
-func resetCookies(jar http.CookieJar) error {
-	if r, ok := jar.(interface{ Reset() error }); ok {
-		return r.Reset()
-	}
-	return nil
-}
-
-// closeFor is how long Session.Close waits for the disk.
-const closeFor = 10 * time.Second
-
-// flushCookies makes a storage durable that can be made so.
-func flushCookies(ctx context.Context, jar http.CookieJar) error {
-	if f, ok := jar.(interface{ Flush(context.Context) error }); ok {
-		return f.Flush(ctx)
-	}
-	return nil
-}

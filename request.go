@@ -34,6 +34,10 @@ type Request struct {
 	// EarliestBegin is when the task may begin; zero: at once. The resource timeout counts from its creation on.
 	EarliestBegin time.Time
 
+	// CachePolicy, of a data or upload task, is how Configuration.URLCache is used. CachePolicyDefault: as
+	// Configuration.RequestCachePolicy says.
+	CachePolicy CachePolicy
+
 	// FailOnHTTPError makes a status of 400 and above an error (ErrBadServerResponse, with Error.StatusCode): of a
 	// download no file appears then. By default such an answer is a response, and its body the file.
 	FailOnHTTPError bool

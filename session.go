@@ -93,15 +93,15 @@ func open(c Configuration, t chain) *Session {
 		MaxPerHost: c.MaximumConnectionsPerHost, RateLimit: c.RateLimit,
 		Flush: func(ctx context.Context) error {
 			t.CloseIdleConnections()
-			return flushCookies(ctx, c.CookieStorage)
+			return c.flush(ctx)
 		},
-		Reset: func(context.Context) error { return resetCookies(c.CookieStorage) },
+		Reset: c.reset,
 	})
 	return newSession(c, e, t, func() error {
 		err := e.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), closeFor)
 		defer cancel()
-		return errors.Join(err, flushCookies(ctx, c.CookieStorage))
+		return errors.Join(err, c.flush(ctx))
 	})
 }
 

@@ -25,6 +25,8 @@ type Chain struct {
 	Cookies      bool         `json:"cookies"`                // there is a storage
 	SetCookies   bool         `json:"setCookies"`             // its cookies are sent
 	AcceptPolicy CookiePolicy `json:"acceptPolicy,omitempty"` // which of the received ones enter it
+	Credentials  bool         `json:"credentials"`            // there is a storage
+	Netrc        string       `json:"netrc,omitempty"`        // the text of a .netrc; empty: none is asked
 }
 
 // CookiePolicy says whose cookies are stored.
@@ -50,6 +52,8 @@ type TLS struct {
 	Roots        []byte        `json:"roots,omitempty"` // PEM; nil: the system's
 	Certificates []Certificate `json:"certificates,omitempty"`
 	Insecure     bool          `json:"insecure,omitempty"`
+	// Pins are the public keys that hosts are bound to: see transport.TLS.
+	Pins map[string][]string `json:"pins,omitempty"`
 }
 
 // Certificate is a client certificate.

@@ -88,6 +88,15 @@ type (
 
 		Request *Request `json:"-"` // in process: what is to be sent, not redacted
 	}
+	// Challenge says that a server or a proxy wants to know who asks, and takes nothing that is known. With Ticket the task
+	// waits for a Decision.
+	Challenge struct {
+		Space    ProtectionSpace `json:"protectionSpace"`
+		User     string          `json:"proposedUser,omitempty"`         // what would be tried without an answer, or was refused last
+		Failures int             `json:"previousFailureCount,omitempty"` // credentials that were refused there, for this request
+		Message  string          `json:"message,omitempty"`              // why the last one was
+		Ticket   string          `json:"ticket,omitempty"`
+	}
 	// Waiting says why a running task does not move.
 	Waiting struct {
 		Reason Reason    `json:"reason"`
@@ -139,6 +148,7 @@ type Transaction struct {
 	Proto     string        `json:"protocol,omitempty"`
 	Remote    string        `json:"remoteAddress,omitempty"`
 	Reused    bool          `json:"reusedConnection,omitempty"`
+	Fetch     FetchType     `json:"fetchType,omitempty"`
 	Start     time.Time     `json:"start"`
 	DNS       time.Duration `json:"dnsNanoseconds,omitempty"`
 	Connect   time.Duration `json:"connectNanoseconds,omitempty"`
@@ -147,6 +157,15 @@ type Transaction struct {
 	End       time.Duration `json:"endNanoseconds,omitempty"`       // from Start to the body's last byte
 }
 
+// FetchType says where a response came from: NSURLSessionTaskMetrics.ResourceFetchType.
+type FetchType string
+
+const (
+	FetchNetwork   FetchType = ""
+	FetchCache     FetchType = "cache"     // the server was not asked
+	FetchValidated FetchType = "validated" // it was, and said that what is stored is still right (304)
+)
+
 func (DownloadProgress) EventName() string   { return "downloadprogress" }
 func (UploadProgress) EventName() string     { return "uploadprogress" }
 func (DataReceived) EventName() string       { return "datareceived" }
@@ -154,6 +173,7 @@ func (EventsCompleted) EventName() string    { return "sessioneventscompleted" }
 func (Gap) EventName() string                { return "gap" }
 func (ResponseReceived) EventName() string   { return "responsereceived" }
 func (Redirected) EventName() string         { return "redirected" }
+func (Challenge) EventName() string          { return "challenge" }
 func (Waiting) EventName() string            { return "waiting" }
 func (WillRetry) EventName() string          { return "willretry" }
 func (Metrics) EventName() string            { return "metrics" }
@@ -219,6 +239,7 @@ func init() {
 	register[Gap]()
 	register[ResponseReceived]()
 	register[Redirected]()
+	register[Challenge]()
 	register[Waiting]()
 	register[WillRetry]()
 	register[Metrics]()

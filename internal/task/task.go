@@ -7,6 +7,7 @@
 package task
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 )
@@ -157,6 +158,8 @@ type Policy struct {
 	AllowsExpensive      bool `json:"allowsExpensive"`
 	AllowsConstrained    bool `json:"allowsConstrained"`
 
+	Cache CachePolicy `json:"cache,omitempty"` // data and upload tasks of a session that has a cache
+
 	Retries         int  `json:"retries,omitempty"`     // attempts after the first; -1: until ResourceTimeout
 	RetryUnsafe     bool `json:"retryUnsafe,omitempty"` // send POST and PATCH again although the first may have been applied
 	FailOnHTTPError bool `json:"failOnHTTPError,omitempty"`
@@ -166,11 +169,25 @@ type Policy struct {
 }
 
 // Ask says which decisions a task asks for by an event with a ticket, and waits for (Service.Answer). What is not
-// asked takes its default: redirects are followed, responses allowed.
+// asked takes its default: redirects are followed, responses allowed, and a server that wants to know who asks, and takes
+// nothing that is known, has its refusal be the response.
 type Ask struct {
-	Redirect bool `json:"redirect,omitempty"`
-	Response bool `json:"response,omitempty"`
+	Redirect  bool `json:"redirect,omitempty"`
+	Response  bool `json:"response,omitempty"`
+	Challenge bool `json:"challenge,omitempty"`
 }
+
+// CachePolicy says how a request uses the session's cache: NSURLRequest.CachePolicy.
+type CachePolicy string
+
+const (
+	CacheUseProtocol                  CachePolicy = "" // RFC 9111
+	CacheReloadIgnoringLocal          CachePolicy = "reloadIgnoringLocal"
+	CacheReturnElseLoad               CachePolicy = "returnElseLoad"
+	CacheReturnDontLoad               CachePolicy = "returnDontLoad" // a miss is CannotLoadFromNetwork
+	CacheReloadIgnoringLocalAndRemote CachePolicy = "reloadIgnoringLocalAndRemote"
+	CacheReloadRevalidating           CachePolicy = "reloadRevalidating"
+)
 
 // Decision answers a ticket.
 type Decision struct {
@@ -178,6 +195,53 @@ type Decision struct {
 	Request *Request `json:"request,omitempty"`
 	// Cancel, on a response: the task ends with Cancelled.
 	Cancel bool `json:"cancel,omitempty"`
+	// Answer to a challenge; nil is UseDefault.
+	Answer *Answer `json:"answer,omitempty"`
+}
+
+// ProtectionSpace is where one credential holds (RFC 9110 §11.5).
+type ProtectionSpace struct {
+	Proxy  bool   `json:"proxy,omitempty"` // the server is a proxy
+	Scheme string `json:"scheme"`          // http, https; of a proxy also socks5
+	Host   string `json:"host"`            // in lower case, A-labels
+	Port   int    `json:"port"`
+	Realm  string `json:"realm,omitempty"`
+	Method string `json:"method"` // Basic, Digest, Bearer, NTLM, Negotiate
+}
+
+// Disposition is what is done at a challenge: NSURLSession.AuthChallengeDisposition.
+type Disposition string
+
+const (
+	UseDefault    Disposition = ""       // as if nobody had been asked
+	UseCredential Disposition = "use"    // Answer.Credential is tried
+	CancelTask    Disposition = "cancel" // the task ends with UserCancelledAuth
+	RejectSpace   Disposition = "reject" // the next that the server offers; after the last, its refusal is the response
+)
+
+// Answer answers a Challenge.
+type Answer struct {
+	Disposition Disposition `json:"disposition,omitempty"`
+	Credential  *Credential `json:"credential,omitempty"` // of UseCredential
+}
+
+// Credential says who somebody is and proves it: user and password, or a token. It marshals whole, for the socket and for
+// sealed records; printed, its secrets do not show.
+type Credential struct {
+	User     string `json:"user,omitempty"`
+	Password string `json:"password,omitempty"`
+	Token    string `json:"token,omitempty"`
+	// Persistence is how long it is kept once the server has taken it: "none" (or empty), "session", "permanent".
+	Persistence string `json:"persistence,omitempty"`
+}
+
+// Format hides the secrets from every verb.
+func (c Credential) Format(w fmt.State, _ rune) { fmt.Fprintf(w, "credential of %q", c.User) }
+
+// Answered is a challenge with its answer, for an attempt that comes after the one that was challenged.
+type Answered struct {
+	Challenge Challenge `json:"challenge"`
+	Answer    Answer    `json:"answer"`
 }
 
 // Response is a response's head.
@@ -225,6 +289,8 @@ type Wait struct {
 	Until  time.Time `json:"until,omitzero"`
 	Error  *Failure  `json:"error,omitempty"` // retry: what the last attempt ended with
 	Ticket string    `json:"ticket,omitempty"`
+	// Challenge is what is asked, of WaitAuthentication.
+	Challenge *Challenge `json:"challenge,omitempty"`
 }
 
 // Record is what is known of a task: what a store keeps.
@@ -248,6 +314,8 @@ type Record struct {
 	UnderWay bool      `json:"underWay,omitempty"`
 	Retries  int       `json:"retries,omitempty"` // of Policy.Retries, used
 	Next     time.Time `json:"next,omitzero"`     // the next attempt does not begin before
+	// Answered is the answer that the next attempt is to give. It holds secrets.
+	Answered *Answered `json:"answered,omitempty"`
 	// Commit is set from before a download's file takes its final name until the task has ended.
 	Commit *Commit `json:"commit,omitempty"`
 

@@ -253,6 +253,9 @@ func BenchmarkDownload(b *testing.B) {
 
 type quiet struct{}
 
+func (quiet) Challenge(context.Context, task.Challenge) (task.Answer, error) {
+	return task.Answer{}, nil
+}
 func (quiet) Redirect(_ context.Context, _ int, _, to *http.Request) (*http.Request, error) {
 	return to, nil
 }

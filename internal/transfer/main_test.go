@@ -46,9 +46,10 @@ func newTransport(t *testing.T, o transport.Options) *transport.Transport {
 
 // observer records what it is told, and answers as its functions say.
 type observer struct {
-	onResponse func(context.Context, *task.Response) error
-	onRedirect func(status int, from, to *http.Request) (*http.Request, error)
-	onData     func(context.Context, []byte) error
+	onResponse  func(context.Context, *task.Response) error
+	onChallenge func(task.Challenge) (task.Answer, error)
+	onRedirect  func(status int, from, to *http.Request) (*http.Request, error)
+	onData      func(context.Context, []byte) error
 
 	mu         sync.Mutex
 	calls      []string // "redirect 302", "response 200", "data"
@@ -66,6 +67,14 @@ func (o *observer) Redirect(_ context.Context, status int, from, to *http.Reques
 		return o.onRedirect(status, from, to)
 	}
 	return to, nil
+}
+
+func (o *observer) Challenge(_ context.Context, c task.Challenge) (task.Answer, error) {
+	o.call("challenge %s", c.Space.Method)
+	if o.onChallenge != nil {
+		return o.onChallenge(c)
+	}
+	return task.Answer{}, nil
 }
 
 func (o *observer) Response(ctx context.Context, r *task.Response) error {

@@ -27,6 +27,9 @@ type Attempt struct {
 	// nothing. Where its rename was done, the download ends with that file.
 	Commit *task.Commit
 
+	// Answered is an answer to a challenge of an earlier attempt; nil: there is none.
+	Answered *task.Answered
+
 	// RoundTripper is the chain without redirects and decoding.
 	RoundTripper http.RoundTripper
 	// Limit bounds the bytes received and sent, with the other attempts that have the same; nil: nothing does.
@@ -44,6 +47,8 @@ type Observer interface {
 	// Redirect is asked what a redirect is followed with: to, which may be changed, by default. A nil request refuses:
 	// the redirect itself is the response. An error ends the attempt.
 	Redirect(ctx context.Context, status int, from, to *http.Request) (*http.Request, error)
+	// Challenge is asked for a credential, where Policy.Ask.Challenge is set. An error ends the attempt.
+	Challenge(ctx context.Context, c task.Challenge) (task.Answer, error)
 	// Response is told the final head, before its body is read. It comes again when a download has to start over in the
 	// midst. An error ends the attempt and is what Run returns; what a download holds on disk stays as it is.
 	Response(ctx context.Context, r *task.Response) error

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -16,6 +17,20 @@ type TLS struct {
 	Roots        *x509.CertPool    // nil: the system's
 	Certificates []tls.Certificate // ours, for servers that ask; the first that fits is sent, or where none does the first
 	Insecure     bool              // any certificate of any host is taken
+
+	// Pins bind hosts to public keys: a host's certificate, or one that vouches for it in its verified chain, must have one
+	// of those that stand for its name. Each is "sha256//" and the base64 of SHA-256 of the SubjectPublicKeyInfo, as curl's
+	// --pinnedpubkey and RFC 7469 have it. A name "*.example.com" stands for the names one label below, "*" for all hosts.
+	// They hold beside Roots, and with Insecure alone.
+	Pins map[string][]string
+	// Trust decides whether a server is trusted, in place of us: it gets the host's name, the chain that the server
+	// presented, the leaf first, and what we found, nil where it is trusted. What it returns ends the handshake, or nil does
+	// not. Pins are judged after it, and it cannot undo that. It is called by any goroutine, in each handshake. Nil: what
+	// we found counts.
+	Trust func(host string, chain []*x509.Certificate, found error) error
+	// Choose gives a certificate to a server that asks for one, where none of Certificates fits; nil, or a nil certificate: the
+	// server gets none. ctx is the request's that makes the connection.
+	Choose func(ctx context.Context, asked *tls.CertificateRequestInfo) (*tls.Certificate, error)
 }
 
 const resumableSessions = 64

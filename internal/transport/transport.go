@@ -50,6 +50,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/credential"
+	"github.com/urlsession/urlsession/internal/httpcache"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -82,6 +84,18 @@ type Options struct {
 	Jar          http.CookieJar // nil: no cookies. One with a method Receive is given fields as they came
 	SetCookies   bool           // send the jar's cookies
 	AcceptPolicy AcceptPolicy   // which of the received ones enter the jar
+
+	// Authenticator proves to servers and proxies who asks; nil: only by what a request's own header and its URL have, and
+	// a proxy's URL. Keep stores a credential once a server has taken it; its error is said to nobody, since the response
+	// is there. Nil: nothing is stored.
+	Authenticator *credential.Authenticator
+	Keep          func(context.Context, credential.Stored) error
+
+	// Cache keeps responses; nil: there is none. CachePolicy is that of requests whose context has none, and WillCache is
+	// httpcache's.
+	Cache       *httpcache.Storage
+	CachePolicy httpcache.Policy
+	WillCache   func(*http.Response) bool
 
 	// Dial makes connections, to proxies too. Nil: a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)

@@ -1,0 +1,35 @@
+package transport
+
+import (
+	"context"
+
+	"github.com/urlsession/urlsession/internal/credential"
+)
+
+// Asker is asked for the credential of a request, where nothing that is known is taken. It may take its time. Its error ends
+// the request, and is returned as it is.
+type Asker func(context.Context, credential.Challenge) (credential.Answer, error)
+
+type askerKey struct{}
+
+type answeredKey struct{}
+
+type answered struct {
+	challenge credential.Challenge
+	answer    credential.Answer
+}
+
+// WithAsker has the requests of ctx ask fn. Without, the refusal of a server is its response.
+func WithAsker(ctx context.Context, fn Asker) context.Context {
+	return context.WithValue(ctx, askerKey{}, fn)
+}
+
+// WithAnswer gives the requests of ctx the answer to a challenge that an earlier one had: see credential.Exchange.Answered.
+func WithAnswer(ctx context.Context, c credential.Challenge, a credential.Answer) context.Context {
+	return context.WithValue(ctx, answeredKey{}, answered{c, a})
+}
+
+func askerOf(ctx context.Context) Asker {
+	fn, _ := ctx.Value(askerKey{}).(Asker)
+	return fn
+}
