@@ -55,9 +55,9 @@ func TestOpenSSL(t *testing.T) {
 		{"client certificate expired", server, ask, []tls.Certificate{late.certificate}, task.ClientCertRejected},
 	} {
 		for _, version := range []string{"-tls1_2", "-tls1_3"} {
-			t.Run(c.name+version, func(t *testing.T) {
+			eachJudge(t, c.name+version, TLS{Roots: ca.pool, Certificates: c.client}, func(t *testing.T, o TLS) {
 				addr := serveOpenSSL(t, append([]string{version, "-cert", c.server.file, "-key", c.server.key}, c.flags...)...)
-				tr := newTransport(t, Options{TLS: TLS{Roots: ca.pool, Certificates: c.client}})
+				tr := newTransport(t, Options{TLS: o})
 				_, _, err := fetch(tr, get(t, "https://"+addr+"/"))
 				t.Log(err)
 				if c.code != 0 {
@@ -109,16 +109,19 @@ type authority struct {
 	pool *x509.CertPool
 }
 
-func newAuthority(t *testing.T, name string) authority {
+func newAuthority(t *testing.T, name string) authority { return (*authority)(nil).authority(t, name) }
+
+// authority makes another one that a vouches for, or where that is nil none does.
+func (a *authority) authority(t *testing.T, name string) authority {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 	}
-	a := authority{identityFiles: certify(t, template, nil), pool: x509.NewCertPool()}
-	a.leaf = a.certificate.Leaf
-	a.pool.AddCert(a.leaf)
-	return a
+	made := authority{identityFiles: certify(t, template, a), pool: x509.NewCertPool()}
+	made.leaf = made.certificate.Leaf
+	made.pool.AddCert(made.leaf)
+	return made
 }
 
 // issue makes a certificate for a name, which may be an address.

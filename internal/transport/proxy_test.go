@@ -11,7 +11,9 @@ import (
 	origin "github.com/urlsession/urlsession/urlsessiontest"
 )
 
-func TestProxy(t *testing.T) {
+func TestProxy(t *testing.T) { eachJudge(t, "", TLS{Roots: origin.CAPool()}, testProxy) }
+
+func testProxy(t *testing.T, o TLS) {
 	for _, credentials := range []bool{false, true} {
 		var opts []origin.ProxyOption
 		if credentials {
@@ -28,19 +30,19 @@ func TestProxy(t *testing.T) {
 			srv.Publish("/", origin.Resource{Content: origin.Bytes("hello")})
 			for _, p := range []string{proxy.URL, proxy.SOCKS, strings.Replace(proxy.SOCKS, "socks5:", "socks5h:", 1), strings.TrimPrefix(proxy.URL, "http://")} {
 				if credentials && strings.Contains(p, "://") {
-					tr := newTransport(t, Options{Proxy: Proxy{URL: p}, TLS: TLS{Roots: origin.CAPool()}})
+					tr := newTransport(t, Options{Proxy: Proxy{URL: p}, TLS: o})
 					e := wantCode(t, second(tr.RoundTrip(get(t, srv.URL+"/"))), task.AuthenticationRequired)
 					if strings.HasPrefix(p, "http") && e.Status != http.StatusProxyAuthRequired {
 						t.Errorf("%v: status %d", e, e.Status)
 					}
-					tr = newTransport(t, Options{Proxy: Proxy{URL: withUser(p, "u:secret2@")}, TLS: TLS{Roots: origin.CAPool()}})
+					tr = newTransport(t, Options{Proxy: Proxy{URL: withUser(p, "u:secret2@")}, TLS: o})
 					wantCode(t, second(tr.RoundTrip(get(t, srv.URL+"/"))), task.AuthenticationRequired)
 					p = withUser(p, "u:secret@")
 				} else if credentials {
 					p = "u:secret@" + p
 				}
 				before := len(proxy.Requests())
-				tr := newTransport(t, Options{Proxy: Proxy{URL: p}, TLS: TLS{Roots: origin.CAPool()}})
+				tr := newTransport(t, Options{Proxy: Proxy{URL: p}, TLS: o})
 				_, body, err := fetch(tr, get(t, srv.URL+"/"))
 				if err != nil || string(body) != "hello" {
 					t.Errorf("%s by %s: %q, %v", srv.URL, p, body, err)
@@ -56,7 +58,9 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-func TestProxyUnreachable(t *testing.T) {
+func TestProxyUnreachable(t *testing.T) { eachJudge(t, "", TLS{}, testProxyUnreachable) }
+
+func testProxyUnreachable(t *testing.T, o TLS) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +68,7 @@ func TestProxyUnreachable(t *testing.T) {
 	l.Close()
 	for _, scheme := range []string{"http", "https", "socks5"} {
 		for _, target := range []string{"http://a.test/", "https://a.test/"} {
-			tr := newTransport(t, Options{Proxy: Proxy{URL: scheme + "://u:secret@" + l.Addr().String()}})
+			tr := newTransport(t, Options{TLS: o, Proxy: Proxy{URL: scheme + "://u:secret@" + l.Addr().String()}})
 			e := wantCode(t, second(tr.RoundTrip(get(t, target))), task.CannotConnect)
 			if !e.Unsent || !strings.Contains(e.Error(), scheme+"://"+l.Addr().String()) {
 				t.Errorf("%q does not name the proxy, or Unsent is %v", e, e.Unsent)
@@ -73,7 +77,9 @@ func TestProxyUnreachable(t *testing.T) {
 	}
 }
 
-func TestProxyRefusesConnect(t *testing.T) {
+func TestProxyRefusesConnect(t *testing.T) { eachJudge(t, "", TLS{}, testProxyRefusesConnect) }
+
+func testProxyRefusesConnect(t *testing.T, o TLS) {
 	for reply, status := range map[string]int{
 		"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n": 403,
 		"HTTP/1.1 502 Bad Gateway\r\n\r\n":                    502,
@@ -81,7 +87,7 @@ func TestProxyRefusesConnect(t *testing.T) {
 		"not HTTP\r\n\r\n":                                    0,
 	} {
 		addr := serveRaw(t, answer(reply))
-		tr := newTransport(t, Options{Proxy: Proxy{URL: "http://" + addr}})
+		tr := newTransport(t, Options{TLS: o, Proxy: Proxy{URL: "http://" + addr}})
 		e := wantCode(t, second(tr.RoundTrip(get(t, "https://a.test/"))), task.CannotConnect)
 		if e.Status != status || !e.Unsent || !strings.Contains(e.Error(), addr) {
 			t.Errorf("%+v", e)

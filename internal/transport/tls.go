@@ -8,10 +8,11 @@ import (
 	"net"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// TLS is how servers are trusted, and who we are to them.
+// TLS is how servers are trusted, and who we are to them. It is as good for proxies that are reached by TLS.
 type TLS struct {
 	MinVersion   uint16            // 0: tls.VersionTLS12
 	Roots        *x509.CertPool    // nil: the system's
@@ -20,22 +21,26 @@ type TLS struct {
 
 	// Pins bind hosts to public keys: a host's certificate, or one that vouches for it in its verified chain, must have one
 	// of those that stand for its name. Each is "sha256//" and the base64 of SHA-256 of the SubjectPublicKeyInfo, as curl's
-	// --pinnedpubkey and RFC 7469 have it. A name "*.example.com" stands for the names one label below, "*" for all hosts.
-	// They hold beside Roots, and with Insecure alone.
+	// --pinnedpubkey and RFC 7469 have it. A name is of lower-case ASCII or an address; "*.example.com" stands for the names
+	// one label below, "*" for all hosts. The closest name counts, and it alone. They hold beside Roots, on resumed
+	// sessions too; with Insecure the certificate itself must have one.
 	Pins map[string][]string
-	// Trust decides whether a server is trusted, in place of us: it gets the host's name, the chain that the server
-	// presented, the leaf first, and what we found, nil where it is trusted. What it returns ends the handshake, or nil does
-	// not. Pins are judged after it, and it cannot undo that. It is called by any goroutine, in each handshake. Nil: what
-	// we found counts.
-	Trust func(host string, chain []*x509.Certificate, found error) error
-	// Choose gives a certificate to a server that asks for one, where none of Certificates fits; nil, or a nil certificate: the
-	// server gets none. ctx is the request's that makes the connection.
-	Choose func(ctx context.Context, asked *tls.CertificateRequestInfo) (*tls.Certificate, error)
+	// Trust decides whether a peer is trusted, in place of us: it gets who that is, without realm and method, the chain that
+	// it presented, the leaf first, and what we found, nil where it is trusted. Its error ends the handshake: a *task.Error
+	// is returned as it is, and another is CertificateUntrusted unless it says why of itself, as what we found does. Pins
+	// are judged after it, and it cannot undo that: by the leaf alone, where it trusts what we did not. It is called by any
+	// goroutine, in each handshake, also of a session that is resumed. ctx has the values of the request that makes the
+	// connection, and ends with the making of it. Nil: what we found counts.
+	Trust func(ctx context.Context, peer credential.Space, chain []*x509.Certificate, found error) error
+	// Choose gives a certificate to a peer that asks for one, where none of Certificates fits. Nil is as if it had not been
+	// asked, an empty one is none. Its error ends the handshake, as Trust's does. It is called as Trust is.
+	Choose func(ctx context.Context, peer credential.Space, asked *tls.CertificateRequestInfo) (*tls.Certificate, error)
 }
 
 const resumableSessions = 64
 
-func (t TLS) config() *tls.Config {
+// config is what net/http secures connections by.
+func (t *TLS) config() *tls.Config {
 	c := &tls.Config{
 		MinVersion:         t.MinVersion,
 		RootCAs:            t.Roots,
@@ -45,23 +50,34 @@ func (t TLS) config() *tls.Config {
 	if c.MinVersion == 0 {
 		c.MinVersion = tls.VersionTLS12
 	}
-	c.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		chosen := &tls.Certificate{} // none
-		for i := range t.Certificates {
-			if info.SupportsCertificate(&t.Certificates[i]) == nil {
-				chosen = &t.Certificates[i]
-				break
-			}
-		}
-		if len(chosen.Certificate) == 0 && len(t.Certificates) > 0 {
-			chosen = &t.Certificates[0] // the server's refusal says more than that it got none
-		}
-		if m := metricsOf(info.Context()); m != nil {
-			m.certificateRequested(len(chosen.Certificate) > 0)
-		}
-		return chosen, nil
+	c.GetClientCertificate = func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return t.present(asked, t.fitting(asked)), nil
 	}
 	return c
+}
+
+// fitting is the first of our certificates that a server's question allows; nil: none is.
+func (t *TLS) fitting(asked *tls.CertificateRequestInfo) *tls.Certificate {
+	for i := range t.Certificates {
+		if asked.SupportsCertificate(&t.Certificates[i]) == nil {
+			return &t.Certificates[i]
+		}
+	}
+	return nil
+}
+
+// present is chosen, or what stands for none, and notes which.
+func (t *TLS) present(asked *tls.CertificateRequestInfo, chosen *tls.Certificate) *tls.Certificate {
+	if chosen == nil {
+		chosen = new(tls.Certificate)
+		if len(t.Certificates) > 0 {
+			chosen = &t.Certificates[0] // the server's refusal says more than that it got none
+		}
+	}
+	if m := metricsOf(asked.Context()); m != nil {
+		m.certificateRequested(len(chosen.Certificate) > 0)
+	}
+	return chosen
 }
 
 // tlsCode is the code of an error of crypto/tls or crypto/x509; ok is false for others.
@@ -102,7 +118,7 @@ func tlsCode(err error) (code task.Code, ok bool) {
 	if _, ok := errors.AsType[tls.AlertError](err); ok {
 		return task.SecureConnectionFailed, true
 	}
-	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "local error" {
+	if opError(err, "local error") != nil {
 		return task.SecureConnectionFailed, true
 	}
 	return 0, false
@@ -168,10 +184,21 @@ var alertTexts = func() map[string]alert {
 
 // remoteAlert is the alert that the server sent, if that is what err tells.
 func remoteAlert(err error) (alert, bool) {
-	e, ok := errors.AsType[*net.OpError](err)
-	if !ok || e.Op != "remote error" || e.Err == nil {
+	e := opError(err, "remote error")
+	if e == nil || e.Err == nil {
 		return 0, false
 	}
 	a, ok := alertTexts[e.Err.Error()]
 	return a, ok
+}
+
+// opError is the one of an operation in err, which may be within that of another, as of the way to a proxy; nil: there is none.
+func opError(err error, op string) *net.OpError {
+	for {
+		e, ok := errors.AsType[*net.OpError](err)
+		if !ok || e.Op == op {
+			return e
+		}
+		err = e.Err
+	}
 }

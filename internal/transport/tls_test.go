@@ -1,12 +1,14 @@
 package transport
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"math/big"
@@ -18,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/task"
 	origin "github.com/urlsession/urlsession/urlsessiontest"
 )
@@ -42,11 +45,11 @@ func TestTLSCodes(t *testing.T) {
 		{"close", origin.HandshakeClose, task.SecureConnectionFailed},
 		{"reset", origin.HandshakeReset, task.SecureConnectionFailed},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		eachJudge(t, c.name, TLS{Roots: origin.CAPool()}, func(t *testing.T, o TLS) {
 			srv := origin.NewServer(origin.WithTLS(c.handshake))
 			defer srv.Close()
 			srv.Publish("/", origin.Resource{Content: origin.Bytes("hello")})
-			tr := newTransport(t, Options{TLS: TLS{Roots: origin.CAPool()}})
+			tr := newTransport(t, Options{TLS: o})
 			_, _, err := fetch(tr, get(t, srv.URL+"/"))
 			tr.CloseIdleConnections()
 			if c.code == 0 {
@@ -61,21 +64,72 @@ func TestTLSCodes(t *testing.T) {
 			}
 		})
 	}
-	t.Run("insecure", func(t *testing.T) {
+	eachJudge(t, "insecure", TLS{Insecure: true}, func(t *testing.T, o TLS) {
 		srv := origin.NewServer(origin.WithTLS(origin.SelfSignedCertificate))
 		defer srv.Close()
 		srv.Publish("/", origin.Resource{})
-		tr := newTransport(t, Options{TLS: TLS{Insecure: true}})
+		tr := newTransport(t, Options{TLS: o})
 		defer tr.CloseIdleConnections()
 		if _, _, err := fetch(tr, get(t, srv.URL+"/")); err != nil {
 			t.Fatal(err)
 		}
 	})
-	t.Run("plain server", func(t *testing.T) {
+	eachJudge(t, "plain server", TLS{}, func(t *testing.T, o TLS) {
 		srv := origin.NewServer()
 		defer srv.Close()
-		wantCode(t, second(newTransport(t, Options{}).RoundTrip(get(t, "https"+srv.URL[4:]))), task.SecureConnectionFailed)
+		wantCode(t, second(newTransport(t, Options{TLS: o}).RoundTrip(get(t, "https"+srv.URL[4:]))), task.SecureConnectionFailed)
 	})
+}
+
+// eachJudge runs a test with o, and with one that is judged in place of crypto/tls: the outcomes are the same.
+func eachJudge(t *testing.T, name string, o TLS, test func(*testing.T, TLS)) {
+	t.Run(name, func(t *testing.T) { test(t, o) })
+	o.Trust = func(_ context.Context, _ credential.Space, _ []*x509.Certificate, found error) error { return found }
+	o.Choose = func(context.Context, credential.Space, *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return nil, nil
+	}
+	t.Run(name+", judged", func(t *testing.T) { test(t, o) })
+}
+
+// A server that speaks only what the minimum forbids, and the highest that it allows.
+func TestMinimumVersion(t *testing.T) {
+	for _, c := range []struct {
+		server, minimum uint16
+		code            task.Code // 0: success
+	}{
+		{tls.VersionTLS11, 0, task.SecureConnectionFailed},
+		{tls.VersionTLS11, tls.VersionTLS13, task.SecureConnectionFailed},
+		{tls.VersionTLS12, tls.VersionTLS13, task.SecureConnectionFailed},
+		{tls.VersionTLS10, tls.VersionTLS11, task.SecureConnectionFailed},
+		{tls.VersionTLS10, tls.VersionTLS10, 0},
+		{tls.VersionTLS11, tls.VersionTLS11, 0},
+		{tls.VersionTLS12, 0, 0},
+		{tls.VersionTLS13, tls.VersionTLS13, 0},
+	} {
+		o := trusted()
+		o.MinVersion = c.minimum
+		name := fmt.Sprintf("%s of at least %#x", tls.VersionName(c.server), c.minimum)
+		eachJudge(t, name, o, func(t *testing.T, o TLS) {
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			srv.Config.ErrorLog = quiet()
+			srv.TLS = serverTLS()
+			srv.TLS.MinVersion, srv.TLS.MaxVersion = c.server, c.server
+			srv.StartTLS()
+			defer srv.Close()
+			tr := newTransport(t, Options{TLS: o})
+			defer tr.CloseIdleConnections()
+			_, _, err := fetch(tr, get(t, srv.URL))
+			if c.code == 0 {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if e := wantCode(t, err, c.code); !e.Unsent {
+				t.Errorf("%v: not Unsent", e)
+			}
+		})
+	}
 }
 
 func TestClientCertificate(t *testing.T) {

@@ -28,6 +28,7 @@
 //	URL                                                                  BadServerResponse -1011
 //	certificate expired; not yet valid                                   CertificateBadDate -1201; CertificateNotYetValid -1204
 //	certificate of an unknown authority; of another host, or distrusted  CertificateUnknownRoot -1203; CertificateUntrusted -1202
+//	a host that shows none of the keys that it is pinned to              CertificateUntrusted -1202
 //	the server wants a client certificate; does not accept ours          ClientCertRequired -1206; ClientCertRejected -1205
 //	all else in a handshake                                              SecureConnectionFailed -1200
 //	a content coding: bad from the start; mid-stream; truncated          CannotDecodeRaw -1015; DecodingFailedMidStream -3006; DecodingFailedAtEnd -3007
@@ -107,9 +108,10 @@ type Transport struct {
 	base  *http.Transport
 	opts  Options
 	proxy func(*url.URL) (*url.URL, error) // nil: none
+	judge *judge                           // nil: crypto/tls judges alone
 }
 
-// New makes a Transport. Its errors are about the proxy's URL.
+// New makes a Transport. Its errors are about the proxy's URL and the pins.
 func New(o Options) (*Transport, error) {
 	if o.MaxConnsPerHost <= 0 {
 		o.MaxConnsPerHost = defaultConnsPerHost
@@ -121,7 +123,7 @@ func New(o Options) (*Transport, error) {
 	t := &Transport{opts: o, proxy: proxy}
 	t.base = &http.Transport{
 		DialContext:            dialContext(o.Dial),
-		TLSClientConfig:        o.TLS.config(),
+		TLSClientConfig:        t.opts.TLS.config(),
 		Protocols:              new(http.Protocols),
 		DisableCompression:     true,
 		MaxConnsPerHost:        o.MaxConnsPerHost,
@@ -144,6 +146,9 @@ func New(o Options) (*Transport, error) {
 	if proxy != nil {
 		t.base.Proxy = func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }
 	}
+	if t.judge, err = newJudge(&t.opts.TLS, t.base, t.proxyFor); err != nil {
+		return nil, err
+	}
 	return t, nil
 }
 
@@ -163,6 +168,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		ctx, m = Trace(ctx, nil)
 	}
 	tx := m.begin(req)
+	if t.judge != nil {
+		ctx = t.judge.forRequest(ctx, req)
+	}
 	resp, err := t.base.RoundTrip(t.outgoing(ctx, req))
 	if err == nil && resp.StatusCode == http.StatusProxyAuthRequired && req.URL.Scheme == "http" {
 		if p := t.proxyFor(req.URL); p != nil {
@@ -226,15 +234,16 @@ func (t *Transport) fail(req *http.Request, m *Metrics, tx *transaction, err err
 	if code, ok := clientCertCode(err, s.certRequested, s.certSent || !s.certRequested && len(t.opts.TLS.Certificates) > 0); ok {
 		e.Code = code
 	}
+	p := t.proxyFor(req.URL)
+	_, alert := remoteAlert(err)
+	if p != nil && (!s.gotConn || alert && req.URL.Scheme == "http") {
+		e.Err = fmt.Errorf("through proxy %s: %w", task.RedactURL(p), e.Err)
+	}
 	if s.gotConn {
 		if e.Code == task.CannotParseResponse && s.cut() && !s.h2 {
 			e.Code = task.ConnectionLost
 		}
 		return e
-	}
-	p := t.proxyFor(req.URL)
-	if p != nil {
-		e.Err = fmt.Errorf("through proxy %s: %w", task.RedactURL(p), e.Err)
 	}
 	switch e.Code {
 	case task.ConnectionLost, task.CannotParseResponse, task.BadServerResponse:

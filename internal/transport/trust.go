@@ -1,0 +1,138 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/urlsession/urlsession/internal/credential"
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// judge secures connections where TLS.Pins, Trust or Choose have a say. What they decide depends on who the peer is, which
+// crypto/tls does not tell them of an address: net/http gets connections that know it.
+type judge struct {
+	*TLS
+	pins  pins
+	base  *http.Transport
+	proxy func(*url.URL) *url.URL
+}
+
+// newJudge is nil where there is nothing to judge, else it is base's. Its error is about the pins.
+func newJudge(t *TLS, base *http.Transport, proxy func(*url.URL) *url.URL) (*judge, error) {
+	if len(t.Pins) == 0 && t.Trust == nil && t.Choose == nil {
+		return nil, nil
+	}
+	pins, err := parsePins(t.Pins)
+	if err != nil {
+		return nil, err
+	}
+	j := &judge{TLS: t, pins: pins, base: base, proxy: proxy}
+	base.DialTLSContext = j.dialTLS
+	if base.Proxy != nil {
+		base.Proxy = func(r *http.Request) (*url.URL, error) {
+			if r.URL.Scheme == "https" {
+				return nil, nil // dialTLS goes by it
+			}
+			return proxy(r.URL), nil
+		}
+	}
+	return j, nil
+}
+
+type requestKey struct{}
+
+// forRequest is ctx for the connection of a request.
+func (j *judge) forRequest(ctx context.Context, req *http.Request) context.Context {
+	return context.WithValue(ctx, requestKey{}, req)
+}
+
+// dialTLS makes a connection for the request of ctx: to its server, through its proxy, or to an https proxy for http. The last
+// handshake is net/http's to make.
+func (j *judge) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
+	req := ctx.Value(requestKey{}).(*http.Request)
+	proxy := j.proxy(req.URL)
+	if proxy == nil || req.URL.Scheme == "http" {
+		c, err := j.base.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		if proxy != nil {
+			return j.secure(ctx, c, credential.Proxy(proxy)), nil
+		}
+		return j.secure(ctx, c, credential.Origin(req.URL)), nil
+	}
+	c, err := j.tunnel(ctx, proxy, addr)
+	if err != nil {
+		return nil, err
+	}
+	return j.secure(ctx, c, credential.Origin(req.URL)), nil
+}
+
+// secure is the client's side of TLS over c.
+func (j *judge) secure(ctx context.Context, c net.Conn, peer credential.Space) *tls.Conn {
+	config := j.base.TLSClientConfig.Clone()
+	config.ServerName = peer.Host
+	if req := ctx.Value(requestKey{}).(*http.Request); peer.Proxy || strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
+		config.NextProtos = nil // it is no good over HTTP/2
+	}
+	if j.Trust != nil {
+		config.InsecureSkipVerify = true // verify is in place of it
+	}
+	config.VerifyConnection = func(s tls.ConnectionState) error { return j.verify(ctx, peer, s) }
+	config.GetClientCertificate = func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		chosen := j.fitting(asked)
+		if chosen == nil && j.Choose != nil {
+			var err error
+			if chosen, err = j.Choose(ctx, peer, asked); err != nil {
+				return nil, err
+			}
+		}
+		return j.present(asked, chosen), nil
+	}
+	return tls.Client(c, config)
+}
+
+// verify judges a peer, in each handshake: what a ticket resumes is judged again.
+func (j *judge) verify(ctx context.Context, peer credential.Space, s tls.ConnectionState) error {
+	chains := s.VerifiedChains
+	if j.Trust != nil {
+		var found error
+		if !j.Insecure {
+			chains, found = j.chains(peer.Host, s.PeerCertificates)
+		}
+		if err := j.Trust(ctx, peer, s.PeerCertificates, found); err != nil {
+			return distrust(err, s.PeerCertificates)
+		}
+	}
+	return j.pins.check(peer.Host, s.PeerCertificates[0], chains)
+}
+
+// chains does what crypto/tls does without InsecureSkipVerify.
+func (j *judge) chains(host string, presented []*x509.Certificate) ([][]*x509.Certificate, error) {
+	o := x509.VerifyOptions{Roots: j.Roots, DNSName: host, Intermediates: x509.NewCertPool()}
+	for _, c := range presented[1:] {
+		o.Intermediates.AddCert(c)
+	}
+	chains, err := presented[0].Verify(o)
+	if err != nil {
+		return nil, &tls.CertificateVerificationError{UnverifiedCertificates: presented, Err: err}
+	}
+	return chains, nil
+}
+
+// distrust gives an error of Trust that has no code one.
+func distrust(err error, presented []*x509.Certificate) error {
+	if _, ok := errors.AsType[*task.Error](err); ok {
+		return err
+	}
+	if _, ok := tlsCode(err); ok {
+		return err
+	}
+	return &tls.CertificateVerificationError{UnverifiedCertificates: presented, Err: err}
+}
