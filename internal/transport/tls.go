@@ -53,6 +53,11 @@ func (t *TLS) config() *tls.Config {
 	c.GetClientCertificate = func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return t.present(asked, t.fitting(asked)), nil
 	}
+	if t.judges() {
+		c.VerifyConnection = func(tls.ConnectionState) error {
+			return errors.New("tls: a connection that was not made by judge.secure has nobody who judges it")
+		}
+	}
 	return c
 }
 

@@ -23,9 +23,11 @@ type judge struct {
 	proxy func(*url.URL) *url.URL
 }
 
+func (t *TLS) judges() bool { return len(t.Pins) > 0 || t.Trust != nil || t.Choose != nil }
+
 // newJudge is nil where there is nothing to judge, else it is base's. Its error is about the pins.
 func newJudge(t *TLS, base *http.Transport, proxy func(*url.URL) *url.URL) (*judge, error) {
-	if len(t.Pins) == 0 && t.Trust == nil && t.Choose == nil {
+	if !t.judges() {
 		return nil, nil
 	}
 	pins, err := parsePins(t.Pins)
