@@ -55,7 +55,7 @@ func (c *Configuration) wire(proxy transport.Proxy) (control.Configuration, erro
 		MaximumConnectionsPerHost: c.MaximumConnectionsPerHost, RateLimit: c.RateLimit,
 		Chain: control.Chain{
 			Proxy:   control.Proxy{URL: proxy.URL, HTTP: proxy.HTTP, HTTPS: proxy.HTTPS, Except: proxy.Except},
-			TLS:     control.TLS{MinVersion: c.TLSMinimumVersion, Roots: c.RootCAs, Insecure: c.InsecureSkipVerify},
+			TLS:     control.TLS{MinVersion: c.TLSMinimumVersion, Roots: c.RootCAs, Insecure: c.InsecureSkipVerify, Pins: c.Pins},
 			Cookies: c.CookieStorage != nil, SetCookies: c.SetCookies, AcceptPolicy: cookiePolicies[c.CookieAcceptPolicy],
 		},
 	}

@@ -111,8 +111,11 @@ type Configuration struct {
 	ClientCertificates []tls.Certificate
 	// Pins bind hosts to public keys: the certificate of a host, or one that vouches for it, must have one of those that stand
 	// here for its name, each as "sha256//" and 44 characters of base64, the SHA-256 of its SubjectPublicKeyInfo (RFC 7469,
-	// curl's --pinnedpubkey). A name is of lower-case ASCII; "*.example.com" stands for names one label below, and "*" for all
-	// hosts. Another key is ErrCertificateUntrusted. They hold beside RootCAs, and also with InsecureSkipVerify.
+	// curl's --pinnedpubkey). A name is of lower-case ASCII or an address, without a port; "*.example.com" stands for names
+	// one label below, and "*" for all hosts. The closest name counts, and it alone: exact, else "*.", else "*". Another key
+	// is ErrCertificateUntrusted. Pins hold beside RootCAs and OnChallenge, also at https proxies, and with
+	// InsecureSkipVerify; then, and where OnChallenge trusts what is wrong, the certificate itself must have the key. New
+	// refuses what is no pin.
 	Pins map[string][]string
 	// InsecureSkipVerify takes ANY certificate: whoever sits between can read and change all that is sent and received,
 	// passwords too. It is for tests only; to trust a private authority, set RootCAs.
@@ -154,9 +157,10 @@ type Configuration struct {
 	// In a background session the task is parked meanwhile (WaitAuthentication), also where no process is attached: then the
 	// function of one that is attached later answers, or Task.Answer. Without a function its tasks ask nobody.
 	//
-	// In process it is also asked, with a nil t, whether a server is trusted (AuthServerTrust, at each handshake of TLS), and for
-	// a client certificate where ClientCertificates has none that fits (AuthClientCertificate). Meanwhile the timer of
-	// TimeoutForRequest goes on.
+	// In process it is also asked, with a nil t, whether a server or an https proxy is trusted (AuthServerTrust, at each
+	// handshake of TLS), and for a client certificate where ClientCertificates has none that fits (AuthClientCertificate).
+	// Meanwhile the timer of TimeoutForRequest goes on. Its context ends with the request that it is asked for, and with Close,
+	// which waits until it has returned; what it answers then is not used.
 	OnChallenge ChallengeFunc
 
 	// OnTokenRefresh makes a new token in place of one that a server has refused, as by an OAuth refresh token; nil: tokens are
@@ -276,6 +280,9 @@ func (c *Configuration) check() error {
 	case c.CookieAcceptPolicy < CookieAcceptOnlyFromMainDocumentDomain || c.CookieAcceptPolicy > CookieAcceptNever:
 		return badField("CookieAcceptPolicy", fmt.Sprintf("is %d; use one of its constants", c.CookieAcceptPolicy))
 	}
+	if err := transport.CheckPins(c.Pins); err != nil {
+		return badField("Pins", err.Error())
+	}
 	for i, cert := range c.ClientCertificates {
 		if len(cert.Certificate) == 0 || cert.PrivateKey == nil {
 			return badField(fmt.Sprintf("ClientCertificates[%d]", i), "has no certificate or no private key; load it by tls.LoadX509KeyPair")
@@ -389,8 +396,8 @@ func (c *Configuration) roots() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// transport is the chain that the configuration asks for, through proxies that were resolved.
-func (c *Configuration) transport(proxy transport.Proxy) (*transport.Transport, error) {
+// transport is the chain that the configuration asks for, through proxies that were resolved. h is asked in its handshakes.
+func (c *Configuration) transport(proxy transport.Proxy, h *handshakes) (*transport.Transport, error) {
 	roots, err := c.roots()
 	if err != nil {
 		return nil, err
@@ -399,13 +406,17 @@ func (c *Configuration) transport(proxy transport.Proxy) (*transport.Transport, 
 	if _, elsewhere := jar.(daemonCookies); elsewhere {
 		jar = nil
 	}
+	secure := transport.TLS{
+		MinVersion: c.TLSMinimumVersion, Roots: roots, Certificates: c.ClientCertificates, Insecure: c.InsecureSkipVerify, Pins: c.Pins,
+	}
+	if h != nil {
+		secure.Trust, secure.Choose = h.trust, h.choose
+	}
 	t, err := transport.New(transport.Options{
 		MaxConnsPerHost: c.MaximumConnectionsPerHost,
 		Proxy:           proxy,
-		TLS: transport.TLS{
-			MinVersion: c.TLSMinimumVersion, Roots: roots,
-			Certificates: c.ClientCertificates, Insecure: c.InsecureSkipVerify,
-		},
+		TLS:             secure,
+
 		Jar: jar, SetCookies: c.SetCookies, AcceptPolicy: acceptPolicies[c.CookieAcceptPolicy],
 	})
 	if err != nil {

@@ -146,7 +146,7 @@ func (d Daemon) Session(ctx context.Context, identifier string) (*Session, error
 		client.Close()
 		return nil, err
 	}
-	t, err := c.transport(proxy)
+	t, err := c.transport(proxy, nil)
 	if err != nil {
 		return newBackground(c, client, refusing{err}), nil // its tasks have their own
 	}

@@ -15,8 +15,9 @@ import (
 // redirects, since http.Client does; it makes no tasks and events, and knows no timeouts, retries and RateLimit. Its
 // errors are *Error.
 //
-// That of a background session works in this process, by the session's configuration and without cookies, which are the
-// daemon's: nothing of it outlives the process.
+// OnChallenge is asked without a task. That of a background session works in this process, by the session's configuration and
+// without cookies, which are the daemon's: nothing of it outlives the process. There servers are trusted as the daemon does,
+// without asking.
 //
 // It must have an http.Client without a Jar, where the session has a CookieStorage. Once the session was invalidated it
 // fails with ErrSessionInvalidated; what is under way then is its caller's to end.
@@ -34,7 +35,11 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, &Error{Op: "send request", URL: task.RedactURL(req.URL), Code: ErrSessionInvalidated}
 	}
-	resp, err := t.next.RoundTrip(t.withAdditional(req))
+	out := t.withAdditional(req)
+	if t.s.config.OnChallenge != nil {
+		out = out.WithContext(transport.WithAsker(out.Context(), t.s.ask))
+	}
+	resp, err := t.next.RoundTrip(out)
 	if err != nil {
 		return nil, publicError("send request", err)
 	}

@@ -35,6 +35,8 @@ type Session struct {
 	handles handles
 	shared  bool
 
+	handshakes *handshakes // of a background session, and without OnChallenge, nil
+
 	invalidated atomic.Bool
 	shutDown    func() error
 	closing     sync.Once
@@ -76,14 +78,17 @@ func New(c Configuration) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.transport(proxy)
+	h := newHandshakes(&c)
+	t, err := c.transport(proxy, h)
 	if err != nil {
 		return nil, err
 	}
 	if c.kind == kindBackground {
 		return attach(c, proxy, t)
 	}
-	return open(c, t), nil
+	s := open(c, t)
+	s.handshakes = h
+	return s, nil
 }
 
 // open is a session in process over a chain.
@@ -137,7 +142,7 @@ var shared = sync.OnceValue(func() *Session {
 	c := Default()
 	var s *Session
 	proxy, _ := c.Proxy.resolve() // the environment's: it cannot fail
-	if t, err := c.transport(proxy); err != nil {
+	if t, err := c.transport(proxy, nil); err != nil {
 		s = open(c, refusing{err})
 	} else {
 		s = open(c, t)
@@ -406,7 +411,7 @@ func (s *Session) invalidate(ctx context.Context, op string, do func(context.Con
 }
 
 // Close ends the use of the session. In process that invalidates it, cancels its tasks, and waits until they have ended, as
-// have calls of OnRedirect and OnResponse. A background session is left as it is: its tasks go on in the daemon, and New
+// have calls of OnRedirect, OnResponse and OnChallenge. A background session is left as it is: its tasks go on in the daemon, and New
 // of its identifier finds them again; calls and loops under way here fail with ErrSessionInvalidated, as do later ones.
 //
 // Then the cookies of a session in process are made durable, which takes 10 s at most, and an error of that is Close's;
@@ -420,6 +425,7 @@ func (s *Session) Close() error {
 	s.closing.Do(func() {
 		s.invalidated.Store(true)
 		s.closeErr = publicError("close session", s.shutDown())
+		s.handshakes.close()
 		s.chain.CloseIdleConnections()
 	})
 	return s.closeErr

@@ -22,7 +22,7 @@ func newTransport(c *control.Chain, perHost int, jar http.CookieJar) (*transport
 	o := transport.Options{
 		MaxConnsPerHost: perHost, SetCookies: c.SetCookies,
 		Proxy: transport.Proxy{URL: c.Proxy.URL, HTTP: c.Proxy.HTTP, HTTPS: c.Proxy.HTTPS, Except: c.Proxy.Except},
-		TLS:   transport.TLS{MinVersion: c.TLS.MinVersion, Insecure: c.TLS.Insecure},
+		TLS:   transport.TLS{MinVersion: c.TLS.MinVersion, Insecure: c.TLS.Insecure, Pins: c.TLS.Pins},
 	}
 	if c.Cookies {
 		o.Jar = jar
@@ -30,6 +30,9 @@ func newTransport(c *control.Chain, perHost int, jar http.CookieJar) (*transport
 	var ok bool
 	if o.AcceptPolicy, ok = acceptPolicies[c.AcceptPolicy]; !ok {
 		return nil, fmt.Errorf("the cookie policy %q is none that this version knows", c.AcceptPolicy)
+	}
+	if err := transport.CheckPins(c.TLS.Pins); err != nil {
+		return nil, fmt.Errorf("the pins %w", err)
 	}
 	if c.TLS.Roots != nil {
 		o.TLS.Roots = x509.NewCertPool()

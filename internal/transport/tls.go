@@ -29,8 +29,8 @@ type TLS struct {
 	// it presented, the leaf first, and what we found, nil where it is trusted. Its error ends the handshake: a *task.Error
 	// is returned as it is, and another is CertificateUntrusted unless it says why of itself, as what we found does. Pins
 	// are judged after it, and it cannot undo that: by the leaf alone, where it trusts what we did not. It is called by any
-	// goroutine, in each handshake, also of a session that is resumed. ctx has the values of the request that makes the
-	// connection, and ends with the making of it. Nil: what we found counts.
+	// goroutine, in each handshake, also of a session that is resumed. ctx is the request's that makes the connection, which
+	// does not wait for it once that has ended. Nil: what we found counts.
 	Trust func(ctx context.Context, peer credential.Space, chain []*x509.Certificate, found error) error
 	// Choose gives a certificate to a peer that asks for one, where none of Certificates fits. Nil is as if it had not been
 	// asked, an empty one is none. Its error ends the handshake, as Trust's does. It is called as Trust is.

@@ -78,9 +78,11 @@ func (j *judge) dialTLS(ctx context.Context, network, addr string) (net.Conn, er
 
 // secure is the client's side of TLS over c.
 func (j *judge) secure(ctx context.Context, c net.Conn, peer credential.Space) *tls.Conn {
+	req := ctx.Value(requestKey{}).(*http.Request)
+	ctx = req.Context() // net/http has cut the end of it off, so that the connection may be another request's
 	config := j.base.TLSClientConfig.Clone()
 	config.ServerName = peer.Host
-	if req := ctx.Value(requestKey{}).(*http.Request); peer.Proxy || strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
+	if peer.Proxy || strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
 		config.NextProtos = nil // it is no good over HTTP/2
 	}
 	if j.Trust != nil {
