@@ -222,6 +222,7 @@ func TestBackgroundConfigurationsThatAreRefused(t *testing.T) {
 		"Configuration.Retries":                     func(c *Configuration) { c.TimeoutForResource = -1 },
 		"Configuration.Proxy":                       func(c *Configuration) { c.Proxy = ProxyURL("gopher://h") },
 		"Configuration.RootCAs":                     func(c *Configuration) { c.RootCAs = []byte("x") },
+		"Configuration.Pins of the host":            func(c *Configuration) { c.Pins = map[string][]string{"example.com": {"x"}} },
 		"Configuration.ClientCertificates[0] has a private key": func(c *Configuration) {
 			c.ClientCertificates = []tls.Certificate{{Certificate: [][]byte{{1}}, PrivateKey: "in a device"}}
 		},
@@ -255,15 +256,19 @@ func TestWhatTheDaemonIsTold(t *testing.T) {
 	t.Setenv("PATH", "/bin:/usr/bin")
 	t.Setenv("HTTPS_PROXY", "http://proxy:1")
 	t.Setenv("NO_PROXY", "example.com")
+	const pin = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 	d := startDaemon(t)
 	s := d.attach(t, func(c *Configuration) {
 		c.LaunchCommand = []string{"sh", "-c", "true"}
 		c.RateLimit, c.MaximumConnectionsPerHost, c.CookieAcceptPolicy, c.Discretionary = 7, 3, CookieAcceptNever, true
 		c.RootCAs, c.ClientCertificates = urlsessiontest.CAPEM(), []tls.Certificate{urlsessiontest.ClientIdentity()}
-		c.TLSMinimumVersion = tls.VersionTLS13
+		c.TLSMinimumVersion, c.Pins = tls.VersionTLS13, map[string][]string{"example.com": {pin}}
 	})
 	got := d.all["com.example.sync"].configuration
 	chain := got.Chain
+	if pins := chain.TLS.Pins["example.com"]; len(chain.TLS.Pins) != 1 || !slices.Equal(pins, []string{pin}) {
+		t.Errorf("the pins are %v", chain.TLS.Pins)
+	}
 	if got.RateLimit != 7 || got.MaximumConnectionsPerHost != 3 || chain.AcceptPolicy != control.CookiesNever || !chain.Cookies || !chain.SetCookies ||
 		chain.Proxy.HTTPS != "http://proxy:1" || chain.Proxy.Except != "example.com" ||
 		string(chain.TLS.Roots) != string(urlsessiontest.CAPEM()) || len(chain.TLS.Certificates) != 1 || len(chain.TLS.Certificates[0].Key) == 0 || chain.TLS.MinVersion != tls.VersionTLS13 {

@@ -162,6 +162,10 @@ func TestRefusedSpecs(t *testing.T) {
 		"certificate": func(c *control.Configuration) {
 			c.Chain.TLS.Certificates = []control.Certificate{{Key: []byte("secret")}}
 		},
+		"pins": func(c *control.Configuration) {
+			c.Chain.TLS.Pins = map[string][]string{"example.com": {"sha256//AAAA"}}
+		},
+		"pinned":  func(c *control.Configuration) { c.Chain.TLS.Pins = map[string][]string{"example.com:443": nil} },
 		"proxy":   func(c *control.Configuration) { c.Chain.Proxy.URL = "gopher://secret@proxy" },
 		"cookies": func(c *control.Configuration) { c.Chain.AcceptPolicy = "some" },
 		"folder":  func(c *control.Configuration) { c.Launch = control.Launch{Command: []string{"x"}, Directory: "here"} },

@@ -20,6 +20,7 @@ type sharedFlags struct {
 	proxy       string
 	cacert      string
 	cert, key   string
+	pins        []string
 	insecure    bool
 	cookieJar   string
 	retry       int
@@ -41,7 +42,7 @@ type sharedFlags struct {
 }
 
 // configuring are the flags that are of a session's configuration.
-var configuring = []string{"proxy", "cacert", "cert", "key", "insecure", "retry", "timeout", "max-time", "limit-rate", "parallel"}
+var configuring = []string{"proxy", "cacert", "cert", "key", "pin", "insecure", "retry", "timeout", "max-time", "limit-rate", "parallel"}
 
 // unbuiltFlags are those of the manual that later versions will obey.
 type unbuiltFlags struct {
@@ -64,6 +65,7 @@ func (f *sharedFlags) register(cmd *cobra.Command) {
 	p.StringVar(&f.cacert, "cacert", "", "trust the PEM certificates in `FILE` in place of the system's")
 	p.StringVar(&f.cert, "cert", "", "present the client certificate in `FILE` (PEM)")
 	p.StringVar(&f.key, "key", "", "its private key, if it is not in the same `FILE`")
+	p.StringArrayVar(&f.pins, "pin", nil, "trust only servers with this public key, `[HOST=]sha256//BASE64`; several: one of them. Default: all hosts")
 	p.BoolVar(&f.insecure, "insecure", false, "do not verify the server's certificate: anybody on the way can read and change the transfer")
 	p.StringVar(&f.cookieJar, "cookie-jar", "", "send the cookies of `FILE` (a cookies.txt), and write to it at the end what servers have set")
 	p.IntVar(&f.retry, "retry", 5, "try `N` times more after a failure that may pass (with --session: as often as --max-time allows)")
@@ -193,6 +195,16 @@ func (f *sharedFlags) configure(c urlsession.Configuration) (urlsession.Configur
 			return c, usagef("--cacert %s: it holds no certificate in PEM", f.cacert)
 		}
 		c.RootCAs = pem
+	}
+	for _, text := range f.pins {
+		host, pin, err := parsePin(text)
+		if err != nil {
+			return c, usagef("--pin %s: %w", text, err)
+		}
+		if c.Pins == nil {
+			c.Pins = make(map[string][]string)
+		}
+		c.Pins[host] = append(c.Pins[host], pin)
 	}
 	if f.cert != "" {
 		key := f.key

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math"
@@ -115,6 +117,23 @@ func parsePriority(s string) (urlsession.Priority, error) {
 		return 0, errors.New("a priority is low, default, high, or a number above 0 and up to 1")
 	}
 	return urlsession.Priority(n), nil
+}
+
+// parsePin reads [HOST=]sha256//BASE64, as docs/trust.md has it. Without HOST it is of all hosts, "*"; which names a host may
+// have, the library says.
+func parsePin(s string) (host, pin string, err error) {
+	host, pin = "*", s
+	if !strings.HasPrefix(s, "sha256/") {
+		host, pin, _ = strings.Cut(s, "=")
+		host = strings.ToLower(host)
+	}
+	digest, _ := strings.CutPrefix(pin, "sha256//")
+	b, err := base64.StdEncoding.DecodeString(digest)
+	if err != nil || len(b) != sha256.Size || pin != "sha256//"+base64.StdEncoding.EncodeToString(b) || host == "" {
+		return "", "", errors.New("a pin is [HOST=]sha256//BASE64; a server's is printed by: openssl s_client -connect HOST:443 </dev/null | " +
+			"openssl x509 -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | openssl base64")
+	}
+	return host, pin, nil
 }
 
 // formatSize writes a count of bytes for people.

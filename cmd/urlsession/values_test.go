@@ -102,3 +102,26 @@ func TestWaitText(t *testing.T) {
 		}
 	}
 }
+
+func TestParsePin(t *testing.T) {
+	const digest = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+	for text, want := range map[string][2]string{
+		"sha256//" + digest:               {"*", "sha256//" + digest},
+		"*=sha256//" + digest:             {"*", "sha256//" + digest},
+		"Example.com=sha256//" + digest:   {"example.com", "sha256//" + digest},
+		"*.example.com=sha256//" + digest: {"*.example.com", "sha256//" + digest},
+		"::1=sha256//" + digest:           {"::1", "sha256//" + digest},
+	} {
+		if host, pin, err := parsePin(text); err != nil || [2]string{host, pin} != want {
+			t.Errorf("parsePin(%q) = %q, %q, %v", text, host, pin, err)
+		}
+	}
+	for _, text := range []string{
+		"", "x", "example.com", "example.com=", "=sha256//" + digest, digest, "sha256//", "sha256//" + digest[1:], "sha1//" + digest,
+		"sha256//" + digest + ";sha256//" + digest, "example.com=" + digest, "a=b=sha256//" + digest, "sha256//" + digest + "\n",
+	} {
+		if host, pin, err := parsePin(text); err == nil {
+			t.Errorf("parsePin(%q) = %q, %q, want an error", text, host, pin)
+		}
+	}
+}

@@ -24,8 +24,8 @@ func (p pin) String() string { return "sha256//" + base64.StdEncoding.EncodeToSt
 func parsePin(text string) (pin, error) {
 	digest, ok := strings.CutPrefix(text, "sha256/")
 	digest = strings.TrimPrefix(digest, "/")
-	b, err := base64.StdEncoding.Strict().DecodeString(digest)
-	if !ok || err != nil || len(b) != sha256.Size || strings.ContainsAny(digest, "\r\n") {
+	b, err := base64.StdEncoding.DecodeString(digest)
+	if !ok || err != nil || len(b) != sha256.Size || base64.StdEncoding.EncodeToString(b) != digest {
 		return pin{}, fmt.Errorf("%q is no pin: that is sha256// and 44 characters of base64, the SHA-256 of a public key", text)
 	}
 	return pin(b), nil
