@@ -2,8 +2,10 @@ package test
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -183,12 +185,17 @@ func tmpfs(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // certs writes ca.pem, the authority of the servers; client.pem, a client's certificate that they accept; and
-// wrong.pem, one that they do not.
+// wrong.pem, one that they do not. It sets $PIN to the authority's pin.
 func certs(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: certs")
 	}
 	ts.Check(os.WriteFile(ts.MkAbs("ca.pem"), urlsessiontest.CAPEM(), 0o600))
+	block, _ := pem.Decode(urlsessiontest.CAPEM())
+	ca, err := x509.ParseCertificate(block.Bytes)
+	ts.Check(err)
+	sum := sha256.Sum256(ca.RawSubjectPublicKeyInfo)
+	ts.Setenv("PIN", "sha256//"+base64.StdEncoding.EncodeToString(sum[:]))
 	for name, identity := range map[string]tls.Certificate{
 		"client.pem": urlsessiontest.ClientIdentity(),
 		"wrong.pem":  urlsessiontest.WrongClientIdentity(),

@@ -127,9 +127,10 @@ func parsePin(s string) (host, pin string, err error) {
 		host, pin, _ = strings.Cut(s, "=")
 		host = strings.ToLower(host)
 	}
-	digest, _ := strings.CutPrefix(pin, "sha256//")
+	digest, ok := strings.CutPrefix(pin, "sha256/")
+	digest = strings.TrimPrefix(digest, "/")
 	b, err := base64.StdEncoding.DecodeString(digest)
-	if err != nil || len(b) != sha256.Size || pin != "sha256//"+base64.StdEncoding.EncodeToString(b) || host == "" {
+	if !ok || err != nil || len(b) != sha256.Size || base64.StdEncoding.EncodeToString(b) != digest || host == "" {
 		return "", "", errors.New("a pin is [HOST=]sha256//BASE64; a server's is printed by: openssl s_client -connect HOST:443 </dev/null | " +
 			"openssl x509 -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | openssl base64")
 	}

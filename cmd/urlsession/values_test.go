@@ -107,6 +107,7 @@ func TestParsePin(t *testing.T) {
 	const digest = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 	for text, want := range map[string][2]string{
 		"sha256//" + digest:               {"*", "sha256//" + digest},
+		"sha256/" + digest:                {"*", "sha256/" + digest},
 		"*=sha256//" + digest:             {"*", "sha256//" + digest},
 		"Example.com=sha256//" + digest:   {"example.com", "sha256//" + digest},
 		"*.example.com=sha256//" + digest: {"*.example.com", "sha256//" + digest},
