@@ -146,8 +146,11 @@ func New(o Options) (*Transport, error) {
 	if proxy != nil {
 		t.base.Proxy = func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }
 	}
-	if t.judge, err = newJudge(&t.opts.TLS, t.base, t.proxyFor); err != nil {
+	if t.judge, err = newJudge(&t.opts.TLS, t.proxyFor); err != nil {
 		return nil, err
+	}
+	if t.judge != nil {
+		t.judge.govern(t.base)
 	}
 	return t, nil
 }

@@ -19,32 +19,33 @@ import (
 type judge struct {
 	*TLS
 	pins  pins
-	base  *http.Transport
 	proxy func(*url.URL) *url.URL
 }
 
 func (t *TLS) judges() bool { return len(t.Pins) > 0 || t.Trust != nil || t.Choose != nil }
 
-// newJudge is nil where there is nothing to judge, else it is base's. Its error is about the pins.
-func newJudge(t *TLS, base *http.Transport, proxy func(*url.URL) *url.URL) (*judge, error) {
+// newJudge is nil where there is nothing to judge. proxy is that of a request's URL. Its error is about the pins.
+func newJudge(t *TLS, proxy func(*url.URL) *url.URL) (*judge, error) {
 	if !t.judges() {
 		return nil, nil
 	}
 	pins, err := parsePins(t.Pins)
-	if err != nil {
-		return nil, err
+	return &judge{TLS: t, pins: pins, proxy: proxy}, err
+}
+
+// govern makes the secure connections of base. To servers they lead through proxies, which base does not see.
+func (j *judge) govern(base *http.Transport) {
+	base.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return j.dialTLS(ctx, base, network, addr)
 	}
-	j := &judge{TLS: t, pins: pins, base: base, proxy: proxy}
-	base.DialTLSContext = j.dialTLS
-	if base.Proxy != nil {
+	if seen := base.Proxy; seen != nil {
 		base.Proxy = func(r *http.Request) (*url.URL, error) {
 			if r.URL.Scheme == "https" {
-				return nil, nil // dialTLS goes by it
+				return nil, nil
 			}
-			return proxy(r.URL), nil
+			return seen(r)
 		}
 	}
-	return j, nil
 }
 
 type requestKey struct{}
@@ -56,31 +57,30 @@ func (j *judge) forRequest(ctx context.Context, req *http.Request) context.Conte
 
 // dialTLS makes a connection for the request of ctx: to its server, through its proxy, or to an https proxy for http. The last
 // handshake is net/http's to make.
-func (j *judge) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
+func (j *judge) dialTLS(ctx context.Context, base *http.Transport, network, addr string) (net.Conn, error) {
 	req := ctx.Value(requestKey{}).(*http.Request)
-	proxy := j.proxy(req.URL)
-	if proxy == nil || req.URL.Scheme == "http" {
-		c, err := j.base.DialContext(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		if proxy != nil {
-			return j.secure(ctx, c, credential.Proxy(proxy)), nil
-		}
-		return j.secure(ctx, c, credential.Origin(req.URL)), nil
+	peer, proxy := credential.Origin(req.URL), j.proxy(req.URL)
+	if proxy != nil && req.URL.Scheme == "http" {
+		peer, proxy = credential.Proxy(proxy), nil
 	}
-	c, err := j.tunnel(ctx, proxy, addr)
+	var c net.Conn
+	var err error
+	if proxy == nil {
+		c, err = base.DialContext(ctx, network, addr)
+	} else {
+		c, err = j.tunnel(ctx, base, proxy, addr)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return j.secure(ctx, c, credential.Origin(req.URL)), nil
+	return j.secure(ctx, base.TLSClientConfig, c, peer), nil
 }
 
-// secure is the client's side of TLS over c.
-func (j *judge) secure(ctx context.Context, c net.Conn, peer credential.Space) *tls.Conn {
+// secure is the client's side of TLS over c, for the request of ctx.
+func (j *judge) secure(ctx context.Context, config *tls.Config, c net.Conn, peer credential.Space) *tls.Conn {
 	req := ctx.Value(requestKey{}).(*http.Request)
 	ctx = req.Context() // net/http has cut the end of it off, so that the connection may be another request's
-	config := j.base.TLSClientConfig.Clone()
+	config = config.Clone()
 	config.ServerName = peer.Host
 	if peer.Proxy || strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
 		config.NextProtos = nil // it is no good over HTTP/2

@@ -21,11 +21,11 @@ import (
 const tunnelTimeout = time.Minute
 
 // tunnel is a connection to addr through a proxy. Its errors are net/http's, so that they have the same codes.
-func (j *judge) tunnel(ctx context.Context, by *url.URL, addr string) (net.Conn, error) {
+func (j *judge) tunnel(ctx context.Context, base *http.Transport, by *url.URL, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, tunnelTimeout)
 	defer cancel()
 	at := credential.Proxy(by)
-	c, err := j.base.DialContext(ctx, "tcp", net.JoinHostPort(at.Host, strconv.Itoa(at.Port)))
+	c, err := base.DialContext(ctx, "tcp", net.JoinHostPort(at.Host, strconv.Itoa(at.Port)))
 	if err != nil {
 		return nil, &net.OpError{Op: "proxyconnect", Net: "tcp", Err: err}
 	}
@@ -33,7 +33,7 @@ func (j *judge) tunnel(ctx context.Context, by *url.URL, addr string) (net.Conn,
 	case "socks5", "socks5h":
 		err = socks(ctx, c, by, addr)
 	case "https":
-		secured := j.secure(ctx, c, at)
+		secured := j.secure(ctx, base.TLSClientConfig, c, at)
 		if err = handshake(ctx, secured); err != nil {
 			err = &net.OpError{Op: "proxyconnect", Net: "tcp", Err: err}
 			break
