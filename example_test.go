@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -356,6 +357,31 @@ func ExampleConfiguration_onRedirect() {
 	fmt.Println(string(body), srv.RequestsTo("/hello")[0].Header.Get("X-Moved"))
 	// Output:
 	// hello yes
+}
+
+// A device presents a certificate that nobody vouches for, but that the app knows.
+func ExampleConfiguration_serverTrust() {
+	device := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	defer device.Close()
+	known := device.Certificate()
+
+	c := urlsession.Ephemeral()
+	c.OnChallenge = func(_ context.Context, _ *urlsession.Task, q urlsession.Challenge) urlsession.ChallengeAnswer {
+		if q.Space.Method == urlsession.AuthServerTrust && errors.Is(q.Err, urlsession.ErrCertificateUnknownRoot) && q.Chain[0].Equal(known) {
+			return urlsession.ChallengeAnswer{Disposition: urlsession.UseCredential} // trust it
+		}
+		return urlsession.ChallengeAnswer{} // as if nobody had been asked
+	}
+	s, err := urlsession.New(c)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	body, _, err := s.Data(context.Background(), urlsession.Get(device.URL))
+	fmt.Println(string(body), err)
+	// Output:
+	// hello <nil>
 }
 
 func ExampleError() {
