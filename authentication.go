@@ -101,12 +101,14 @@ const (
 	// UseDefaultHandling goes on as if nobody had been asked: with the credential of ProposedUser if it was not tried yet, else
 	// the server's refusal is the response. A server's certificate is trusted where nothing is wrong with it.
 	UseDefaultHandling ChallengeDisposition = iota
-	// UseCredential tries ChallengeAnswer.Credential. At AuthServerTrust it trusts the server, whatever Challenge.Err says.
+	// UseCredential tries ChallengeAnswer.Credential. At AuthServerTrust it trusts the server, whatever Challenge.Err says;
+	// Configuration.Pins hold all the same.
 	UseCredential
 	// CancelChallenge ends the task with ErrUserCancelledAuth.
 	CancelChallenge
 	// RejectProtectionSpace goes on with the next method or realm that the server offers; after the last, its refusal is the
-	// response. At AuthServerTrust it does not trust the server (ErrCertificateUntrusted).
+	// response. At AuthServerTrust it does not trust the server (ErrCertificateUntrusted), and at AuthClientCertificate it
+	// shows none.
 	RejectProtectionSpace
 	// AnswerLater leaves the question open, until Task.Answer, of this process or another, or `urlsession task answer`. Where no
 	// task asks, it is UseDefaultHandling.

@@ -52,6 +52,8 @@ func TestConfigurationsAreCopied(t *testing.T) {
 	c.AdditionalHeaders = http.Header{"x-a": {"1"}}
 	c.RootCAs = bytes.Clone(urlsessiontest.CAPEM())
 	c.ClientCertificates = []tls.Certificate{urlsessiontest.ClientIdentity()}
+	pin := "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+	c.Pins = map[string][]string{"example.com": {pin}}
 	s, err := New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +63,11 @@ func TestConfigurationsAreCopied(t *testing.T) {
 		change.AdditionalHeaders["X-A"] = []string{"2"}
 		change.RootCAs[0] = 0
 		change.ClientCertificates[0] = tls.Certificate{}
+		change.Pins["example.com"][0], change.Pins["*"] = "", nil
 		got := s.Configuration()
+		if len(got.Pins) != 1 || got.Pins["example.com"][0] != pin {
+			t.Errorf("a change of a copy reached the session's pins: %v", got.Pins)
+		}
 		if got.AdditionalHeaders.Get("X-A") != "1" || !bytes.Equal(got.RootCAs, urlsessiontest.CAPEM()) || len(got.ClientCertificates[0].Certificate) == 0 {
 			t.Errorf("a change of a copy reached the session: %+v", got)
 		}

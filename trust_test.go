@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -145,15 +144,14 @@ func TestClientCertificateIsAskedFor(t *testing.T) {
 // Close ends the calls under way, of tasks and of RoundTripper's requests, and no other begins.
 func TestCloseWhileTrustIsAsked(t *testing.T) {
 	srv := secureOrigin(t, urlsessiontest.ValidCertificate)
-	var returned sync.WaitGroup
-	asked := make(chan struct{}, 2)
+	asked, told, leave := make(chan struct{}, 2), make(chan struct{}, 2), make(chan struct{})
 	c := Ephemeral()
 	c.RootCAs = urlsessiontest.CAPEM()
-	returned.Add(2)
 	c.OnChallenge = func(ctx context.Context, _ *Task, _ Challenge) ChallengeAnswer {
 		asked <- struct{}{}
 		<-ctx.Done()
-		returned.Done()
+		told <- struct{}{}
+		<-leave
 		return ChallengeAnswer{}
 	}
 	s, err := New(c)
@@ -180,6 +178,19 @@ func TestCloseWhileTrustIsAsked(t *testing.T) {
 	}
 	for range 2 {
 		select {
+		case <-told:
+		case <-time.After(time.Minute):
+			t.Fatal("the functions are not told to end")
+		}
+	}
+	select {
+	case err := <-closed:
+		t.Errorf("Close returned before the functions had: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(leave)
+	for range 2 {
+		select {
 		case err := <-closed:
 			if err != nil {
 				t.Error(err)
@@ -188,7 +199,6 @@ func TestCloseWhileTrustIsAsked(t *testing.T) {
 			t.Fatal("Close does not return")
 		}
 	}
-	returned.Wait() // both had returned
 	if err := <-failed; !errors.Is(err, ErrSessionInvalidated) {
 		t.Errorf("the request failed with %v", err)
 	}
@@ -212,25 +222,33 @@ func newRequest(t *testing.T, url string) *http.Request {
 // A task that is cancelled, or whose timer runs out, does not wait for the function; whose context ends too.
 func TestCancelWhileTrustIsAsked(t *testing.T) {
 	srv := secureOrigin(t, urlsessiontest.ValidCertificate)
-	asked, ended := make(chan struct{}), make(chan struct{})
-	s := asking(t, func(ctx context.Context, _ *Task, _ Challenge) ChallengeAnswer {
-		close(asked)
-		<-ctx.Done()
-		close(ended)
-		return ChallengeAnswer{}
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		<-asked
-		cancel()
-	}()
-	if _, _, err := s.Data(ctx, Get(srv.URL+"/f")); !errors.Is(err, ErrCancelled) {
-		t.Error(err)
-	}
-	select {
-	case <-ended:
-	case <-time.After(time.Minute):
-		t.Error("the function's context did not end with the task")
+	for code, timeout := range map[Code]time.Duration{ErrCancelled: 0, ErrTimedOut: 50 * time.Millisecond} {
+		asked, ended := make(chan struct{}), make(chan struct{})
+		s := offline(t, func(c *Configuration) {
+			c.RootCAs, c.TimeoutForRequest = urlsessiontest.CAPEM(), timeout
+			c.OnChallenge = func(ctx context.Context, _ *Task, _ Challenge) ChallengeAnswer {
+				close(asked)
+				<-ctx.Done()
+				close(ended)
+				return ChallengeAnswer{}
+			}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if code == ErrCancelled {
+			go func() {
+				<-asked
+				cancel()
+			}()
+		}
+		if _, _, err := s.Data(ctx, Get(srv.URL+"/f")); !errors.Is(err, code) {
+			t.Errorf("%v, want %d", err, code)
+		}
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			t.Error("the function's context did not end with the task")
+		}
 	}
 }
 

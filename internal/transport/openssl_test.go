@@ -70,6 +70,18 @@ func TestOpenSSL(t *testing.T) {
 	}
 }
 
+func TestOpenSSLBelowTheMinimumVersion(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("openssl is not installed")
+	}
+	ca := newAuthority(t, "the authority")
+	server := ca.issue(t, "127.0.0.1", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	eachJudge(t, "", TLS{Roots: ca.pool, MinVersion: tls.VersionTLS13}, func(t *testing.T, o TLS) {
+		addr := serveOpenSSL(t, "-tls1_2", "-cert", server.file, "-key", server.key)
+		wantCode(t, second3(fetch(newTransport(t, Options{TLS: o}), get(t, "https://"+addr+"/"))), task.SecureConnectionFailed)
+	})
+}
+
 // serveOpenSSL runs openssl s_server until the test ends, and returns its address.
 func serveOpenSSL(t *testing.T, flags ...string) string {
 	cmd := exec.Command("openssl", append([]string{"s_server", "-accept", "127.0.0.1:0", "-www"}, flags...)...)

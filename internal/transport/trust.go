@@ -117,7 +117,7 @@ func (j *judge) verify(ctx context.Context, peer credential.Space, s tls.Connect
 	return j.pins.check(peer.Host, s.PeerCertificates[0], chains)
 }
 
-// chains does what crypto/tls does without InsecureSkipVerify.
+// chains does what crypto/tls does without InsecureSkipVerify, but for the choice among chains of its FIPS 140-3 mode.
 func (j *judge) chains(host string, presented []*x509.Certificate) ([][]*x509.Certificate, error) {
 	o := x509.VerifyOptions{Roots: j.Roots, DNSName: host, Intermediates: x509.NewCertPool()}
 	for _, c := range presented[1:] {

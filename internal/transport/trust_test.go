@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,6 +158,11 @@ func TestTrustIsToldWhoThePeerIs(t *testing.T) {
 	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
 	srv.Config.ErrorLog = quiet()
 	srv.TLS = config.Clone()
+	var named atomic.Value
+	srv.TLS.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		named.Store(hello.ServerName)
+		return nil, nil
+	}
 	srv.StartTLS()
 	defer srv.Close()
 	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
@@ -204,6 +210,9 @@ func TestTrustIsToldWhoThePeerIs(t *testing.T) {
 			t.Errorf("%s by %q: %v", c.url, c.proxy, err)
 		}
 		tr.CloseIdleConnections()
+		if sni, want := named.Load(), strings.ToLower(get(t, c.url).URL.Hostname()); c.url == byName && sni != want || c.url == byAddress && sni != "" {
+			t.Errorf("%s by %q: the server was asked for the name %q", c.url, c.proxy, sni)
+		}
 		if !slices.Equal(asked, c.peers) || !slices.Equal(chosen, c.peers) {
 			t.Errorf("%s by %q: trusted were %q, and chosen for %q; want %q", c.url, c.proxy, asked, chosen, c.peers)
 		}
