@@ -205,13 +205,15 @@ func (e *errand) recover(err error) error {
 }
 
 // resolve asks whom a step wants to be asked, until it is one to send or to end. resp, which may be nil, holds no connection
-// meanwhile.
+// meanwhile, unless that was proven to a proxy.
 func (e *errand) resolve(x *credential.Exchange, step credential.Step, resp *http.Response) (credential.Step, error) {
 	ctx := e.req.Context()
 	for step.Action == credential.Ask || step.Action == credential.Refresh {
 		if resp != nil {
 			setAside(resp)
-			e.giveBack(users{})
+			if e.proxy == nil || !e.proxy.proved { // else the proxy would want to know it again
+				e.giveBack(users{})
+			}
 		}
 		if step.Action == credential.Refresh {
 			e.m.queued()

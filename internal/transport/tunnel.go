@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -198,7 +199,7 @@ func (d *drill) ask(ctx context.Context, value credential.Secret) (*http.Respons
 		resp, err = http.ReadResponse(d.in, req)
 	}
 	if err != nil && head.N == 0 {
-		err = fault(task.CannotConnect, "the proxy's answer to CONNECT has a head beyond %d bytes", maxHeadBytes)
+		err = fmt.Errorf("%w: the proxy's answer to CONNECT has a head beyond %d bytes", task.CannotConnect, maxHeadBytes)
 	}
 	if err != nil {
 		return fail(err)

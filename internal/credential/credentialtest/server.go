@@ -3,6 +3,7 @@ package credentialtest
 import (
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -29,6 +30,7 @@ func NewServer(gate Gate, next http.Handler) *Server {
 	s := &Server{gate: gate, next: next}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	s.Config.ConnContext = connContext
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that a test breaks off
 	return s
 }
 
@@ -37,6 +39,7 @@ func NewProxy(gate Gate) *Server {
 	s := &Server{gate: gate}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.proxy))
 	s.Config.ConnContext = connContext
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that a test breaks off
 	return s
 }
 
