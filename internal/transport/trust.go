@@ -18,33 +18,33 @@ import (
 // crypto/tls does not tell them of an address: net/http gets connections that know it.
 type judge struct {
 	*TLS
-	pins  pins
-	proxy func(*url.URL) *url.URL
+	pins pins
 }
 
 func (t *TLS) judges() bool { return len(t.Pins) > 0 || t.Trust != nil || t.Choose != nil }
 
-// newJudge is nil where there is nothing to judge. proxy is that of a request's URL. Its error is about the pins.
-func newJudge(t *TLS, proxy func(*url.URL) *url.URL) (*judge, error) {
+// newJudge is nil where there is nothing to judge. Its error is about the pins.
+func newJudge(t *TLS) (*judge, error) {
 	if !t.judges() {
 		return nil, nil
 	}
 	pins, err := parsePins(t.Pins)
-	return &judge{TLS: t, pins: pins, proxy: proxy}, err
+	return &judge{TLS: t, pins: pins}, err
 }
 
-// govern makes the secure connections of base. To servers they lead through proxies, which base does not see.
+// govern makes the secure connections of base. What base sees of proxies for https, it sees no longer.
 func (j *judge) govern(base *http.Transport) {
-	base.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return j.dialTLS(ctx, base, network, addr)
-	}
-	if seen := base.Proxy; seen != nil {
+	seen := base.Proxy
+	if seen != nil {
 		base.Proxy = func(r *http.Request) (*url.URL, error) {
 			if r.URL.Scheme == "https" {
 				return nil, nil
 			}
 			return seen(r)
 		}
+	}
+	base.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return j.dialTLS(ctx, base, seen, network, addr)
 	}
 }
 
@@ -55,20 +55,27 @@ func (j *judge) forRequest(ctx context.Context, req *http.Request) context.Conte
 	return context.WithValue(ctx, requestKey{}, req)
 }
 
-// dialTLS makes a connection for the request of ctx: to its server, through its proxy, or to an https proxy for http. The last
-// handshake is net/http's to make.
-func (j *judge) dialTLS(ctx context.Context, base *http.Transport, network, addr string) (net.Conn, error) {
+// dialTLS makes a connection for the request of ctx, to its server or, for http, to its https proxy. The handshake is net/http's to
+// make.
+func (j *judge) dialTLS(ctx context.Context, base *http.Transport, seen func(*http.Request) (*url.URL, error), network, addr string) (net.Conn, error) {
 	req := ctx.Value(requestKey{}).(*http.Request)
-	peer, proxy := credential.Origin(req.URL), j.proxy(req.URL)
-	if proxy != nil && req.URL.Scheme == "http" {
-		peer, proxy = credential.Proxy(proxy), nil
+	peer := credential.Origin(req.URL)
+	var proxy *url.URL
+	var err error
+	if seen != nil {
+		if proxy, err = seen(req); err != nil {
+			return nil, err
+		}
 	}
 	var c net.Conn
-	var err error
-	if proxy == nil {
+	switch {
+	case proxy == nil:
 		c, err = base.DialContext(ctx, network, addr)
-	} else {
-		c, err = j.tunnel(ctx, base, proxy, addr)
+	case req.URL.Scheme == "http":
+		peer = credential.Proxy(proxy)
+		c, err = base.DialContext(ctx, network, addr)
+	default:
+		c, err = socks(ctx, base.DialContext, proxy, addr)
 	}
 	if err != nil {
 		return nil, err
@@ -83,7 +90,7 @@ func (j *judge) secure(ctx context.Context, config *tls.Config, c net.Conn, peer
 	config = config.Clone()
 	config.ServerName = peer.Host
 	if peer.Proxy || strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
-		config.NextProtos = nil // it is no good over HTTP/2
+		config.NextProtos = []string{"http/1.1"}
 	}
 	if j.Trust != nil {
 		config.InsecureSkipVerify = true // verify is in place of it
