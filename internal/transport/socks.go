@@ -11,23 +11,25 @@ import (
 	"github.com/urlsession/urlsession/internal/credential"
 )
 
-// socks makes a connection to addr through a SOCKS5 proxy (RFC 1928, 1929), as net/http does, whose errors it has.
-func socks(ctx context.Context, dial dialer, by *url.URL, addr string) (net.Conn, error) {
+// socks makes connections through a SOCKS5 proxy (RFC 1928, 1929), as net/http does, whose errors it has.
+func socks(dial dialer, by *url.URL) dialer {
 	var auth *proxy.Auth
 	if by.User != nil {
 		password, _ := by.User.Password()
 		auth = &proxy.Auth{User: by.User.Username(), Password: password}
 	}
 	at := credential.Proxy(by)
-	to := &once{dial: dial}
-	d, err := proxy.SOCKS5("tcp", net.JoinHostPort(at.Host, strconv.Itoa(at.Port)), auth, to)
-	if err != nil {
-		return nil, err
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		made := &once{dial: dial}
+		d, err := proxy.SOCKS5("tcp", net.JoinHostPort(at.Host, strconv.Itoa(at.Port)), auth, made)
+		if err == nil {
+			_, err = d.(proxy.ContextDialer).DialContext(ctx, network, addr)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return made.conn, nil
 	}
-	if _, err := d.(proxy.ContextDialer).DialContext(ctx, "tcp", addr); err != nil {
-		return nil, err
-	}
-	return to.conn, nil
 }
 
 // once keeps the connection that it makes, which the proxy package wraps.

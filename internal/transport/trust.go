@@ -32,22 +32,6 @@ func newJudge(t *TLS) (*judge, error) {
 	return &judge{TLS: t, pins: pins}, err
 }
 
-// govern makes the secure connections of base. What base sees of proxies for https, it sees no longer.
-func (j *judge) govern(base *http.Transport) {
-	seen := base.Proxy
-	if seen != nil {
-		base.Proxy = func(r *http.Request) (*url.URL, error) {
-			if r.URL.Scheme == "https" {
-				return nil, nil
-			}
-			return seen(r)
-		}
-	}
-	base.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return j.dialTLS(ctx, base, seen, network, addr)
-	}
-}
-
 type requestKey struct{}
 
 // forRequest is ctx for the connection of a request.
@@ -55,32 +39,39 @@ func (j *judge) forRequest(ctx context.Context, req *http.Request) context.Conte
 	return context.WithValue(ctx, requestKey{}, req)
 }
 
-// dialTLS makes a connection for the request of ctx, to its server or, for http, to its https proxy. The handshake is net/http's to
-// make.
-func (j *judge) dialTLS(ctx context.Context, base *http.Transport, seen func(*http.Request) (*url.URL, error), network, addr string) (net.Conn, error) {
-	req := ctx.Value(requestKey{}).(*http.Request)
-	peer := credential.Origin(req.URL)
-	var proxy *url.URL
-	var err error
-	if seen != nil {
-		if proxy, err = seen(req); err != nil {
+// govern makes the secure connections of base, whose handshake stays net/http's to make. What base sees of proxies for https, it
+// sees no longer: those of HTTP it does not see anyway.
+func (j *judge) govern(base *http.Transport) {
+	seen := base.Proxy
+	if seen == nil {
+		seen = func(*http.Request) (*url.URL, error) { return nil, nil }
+	}
+	base.Proxy = func(r *http.Request) (*url.URL, error) {
+		if r.URL.Scheme == "https" {
+			return nil, nil
+		}
+		return seen(r)
+	}
+	base.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		req := ctx.Value(requestKey{}).(*http.Request)
+		proxy, err := seen(req)
+		if err != nil {
 			return nil, err
 		}
+		peer, dial := credential.Origin(req.URL), base.DialContext
+		if proxy != nil {
+			if req.URL.Scheme == "http" {
+				peer = credential.Proxy(proxy)
+			} else {
+				dial = socks(dial, proxy)
+			}
+		}
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return j.secure(ctx, base.TLSClientConfig, c, peer), nil
 	}
-	var c net.Conn
-	switch {
-	case proxy == nil:
-		c, err = base.DialContext(ctx, network, addr)
-	case req.URL.Scheme == "http":
-		peer = credential.Proxy(proxy)
-		c, err = base.DialContext(ctx, network, addr)
-	default:
-		c, err = socks(ctx, base.DialContext, proxy, addr)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return j.secure(ctx, base.TLSClientConfig, c, peer), nil
 }
 
 // secure is the client's side of TLS over c, for the request of ctx.
