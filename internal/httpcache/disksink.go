@@ -19,6 +19,9 @@ type diskSink struct {
 }
 
 func (d *disk) create(size int64) (sink, error) {
+	if err := d.begin(); err != nil {
+		return nil, d.outcome(err)
+	}
 	s := &diskSink{d: d}
 	if size > 0 {
 		s.buffer = make([]byte, 0, min(size, chunkSize))

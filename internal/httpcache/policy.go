@@ -37,9 +37,15 @@ const (
 	reportKey
 )
 
-// WithPolicy has the requests of ctx use the cache so, whatever Options.Policy says.
+// WithPolicy has the requests of ctx use the cache so. Without it they follow the protocol.
 func WithPolicy(ctx context.Context, p Policy) context.Context {
 	return context.WithValue(ctx, policyKey, p)
+}
+
+// PolicyOf is how the requests of ctx use the cache.
+func PolicyOf(ctx context.Context) Policy {
+	p, _ := ctx.Value(policyKey).(Policy)
+	return p
 }
 
 // WithoutCache has the requests of ctx neither use what is stored nor store anything. What they change at the server still

@@ -52,6 +52,7 @@ type transaction struct {
 	proto  string
 	remote string
 	start  time.Time
+	fetch  task.FetchType
 
 	dns, connect, tls, firstByte, end time.Duration
 	dnsAt, connectAt, tlsAt           time.Time
@@ -118,7 +119,7 @@ func (m *Metrics) Transactions() []task.Transaction {
 
 func (x *transaction) public() task.Transaction {
 	return task.Transaction{
-		URL: task.RedactURL(x.url), Method: x.method, Status: x.status, Proto: x.proto, Remote: x.remote, Reused: x.reused,
+		URL: task.RedactURL(x.url), Method: x.method, Status: x.status, Proto: x.proto, Remote: x.remote, Reused: x.reused, Fetch: x.fetch,
 		Start: x.start, DNS: x.dns, Connect: x.connect, TLS: x.tls, FirstByte: x.firstByte, End: x.end,
 	}
 }

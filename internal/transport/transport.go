@@ -1,8 +1,8 @@
 // Package transport sends one HTTP request and brings back its response: the RoundTripper chain under every task.
 //
-//	Follow ─▶ Decode ─▶ Transport ─▶ net/http.Transport ─▶ conn
-//	redirects  codings    cookies, metrics,    HTTP/1.1, h2,   sendfile
-//	                      error codes          proxies, TLS
+//	Follow ─▶ Decode ─▶ Transport ─▶ httpcache ─▶ net/http.Transport ─▶ conn
+//	redirects  codings    cookies, metrics,  RFC 9111     HTTP/1.1, h2,   sendfile
+//	                      error codes                     proxies, TLS
 //
 // Each layer is a decorator that may be left out: a download has no Decode, Session.RoundTripper no Follow. What fails
 // is a *task.Error from the Transport upwards; what net/http says while a body is read is made one by Classify.
@@ -91,11 +91,10 @@ type Options struct {
 	Authenticator *credential.Authenticator
 	Keep          func(context.Context, credential.Stored) error
 
-	// Cache keeps responses; nil: there is none. CachePolicy is that of requests whose context has none, and WillCache is
-	// httpcache's.
-	Cache       *httpcache.Storage
-	CachePolicy httpcache.Policy
-	WillCache   func(*http.Response) bool
+	// Cache keeps responses; nil: there is none, and nothing is found where httpcache.WithPolicy asks for what is stored.
+	// WillCache is httpcache's.
+	Cache     *httpcache.Storage
+	WillCache func(*http.Response) bool
 
 	// Dial makes connections, to proxies too. Nil: a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -105,6 +104,7 @@ type Options struct {
 // and decodes nothing. It is safe for concurrent use, and one serves a whole session, whose connections it pools.
 type Transport struct {
 	base  *http.Transport
+	cache *httpcache.Cache // over base
 	opts  Options
 	proxy func(*url.URL) (*url.URL, error) // nil: none
 }
@@ -144,11 +144,18 @@ func New(o Options) (*Transport, error) {
 	if proxy != nil {
 		t.base.Proxy = func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }
 	}
+	t.cache = t.newCache()
 	return t, nil
 }
 
 // CloseIdleConnections closes the connections that no request uses.
 func (t *Transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
+
+// Close ends what goes on behind the requests, waits for that, and closes idle connections. Requests go on.
+func (t *Transport) Close() {
+	t.cache.Close()
+	t.base.CloseIdleConnections()
+}
 
 // RoundTrip sends one request. It adds the jar's cookies and the URL's userinfo as Basic credentials, unless the
 // request has an Authorization of its own; req is not changed. Every error is a *task.Error.
@@ -163,7 +170,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		ctx, m = Trace(ctx, nil)
 	}
 	tx := m.begin(req)
-	resp, err := t.base.RoundTrip(t.outgoing(ctx, req))
+	ctx, next := t.through(ctx, m, tx)
+	resp, err := next.RoundTrip(t.outgoing(ctx, req))
 	if err == nil && resp.StatusCode == http.StatusProxyAuthRequired && req.URL.Scheme == "http" {
 		if p := t.proxyFor(req.URL); p != nil {
 			resp.Body.Close()
