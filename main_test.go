@@ -1,6 +1,7 @@
 package urlsession
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 	// No test touches what the user's own programs keep.
 	dir, err := os.MkdirTemp("", "urlsession")
 	if err == nil {
-		err = os.Setenv("XDG_DATA_HOME", dir)
+		err = errors.Join(os.Setenv("XDG_DATA_HOME", dir), os.Setenv("XDG_CACHE_HOME", dir))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

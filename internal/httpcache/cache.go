@@ -95,11 +95,11 @@ func (c *Cache) RoundTrip(req *http.Request) (*http.Response, error) {
 	case req.Method == http.MethodHead && !hasBody && !bypass:
 		return c.head(c.query(req))
 	}
-	if q := c.query(req); q.policy == ReturnDontLoad { // whatever it is, it needs the network
+	if PolicyOf(req.Context()) == ReturnDontLoad { // whatever it is, it needs the network
 		if req.Body != nil {
 			req.Body.Close()
 		}
-		return q.unanswered()
+		return c.query(req).unanswered()
 	}
 	resp, err := c.next.RoundTrip(req)
 	if err == nil {

@@ -55,3 +55,13 @@ func (m *Metrics) fetched(x *transaction, s httpcache.Source) {
 		x.firstByte = time.Since(x.start)
 	}
 }
+
+// Fetch says where the last request's response came from.
+func (m *Metrics) Fetch() task.FetchType {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.tx == nil {
+		return task.FetchNetwork
+	}
+	return m.tx.fetch
+}
