@@ -82,6 +82,9 @@ func newWorld(t *testing.T, s *Storage, o Options) *world {
 	return w
 }
 
+// Fetched is Reporter.
+func (w *world) Fetched(s Source) { w.source = s }
+
 // says has the origin answer with this from now on.
 func (w *world) says(status int, body string, fields ...string) {
 	w.answer = func(*http.Request) *http.Response { return reply(status, body, fields...) }
@@ -109,7 +112,7 @@ func newRequest(t testing.TB, what string, fields ...string) *http.Request {
 func (w *world) do(req *http.Request) (*http.Response, string) {
 	w.t.Helper()
 	w.source = -1
-	resp, err := w.cache.RoundTrip(req.WithContext(WithReport(req.Context(), func(s Source) { w.source = s })))
+	resp, err := w.cache.RoundTrip(req.WithContext(WithReport(req.Context(), w)))
 	if err != nil {
 		w.t.Fatalf("%s %s: %v", req.Method, req.URL, err)
 	}

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"net/http"
 	"time"
 
@@ -18,13 +17,13 @@ func (t *Transport) newCache() *httpcache.Cache {
 	return httpcache.New(wire{t}, storage, httpcache.Options{WillCache: t.opts.WillCache})
 }
 
-// through is what a request of ctx is given to, and its context there. Without a storage only a policy is obeyed: one that
-// asks for what is stored finds nothing, and one that speaks to the caches on the way does so.
-func (t *Transport) through(ctx context.Context, m *Metrics, x *transaction) (context.Context, http.RoundTripper) {
-	if t.opts.Cache == nil && httpcache.PolicyOf(ctx) == httpcache.UseProtocol {
-		return ctx, t.base
+// sender is what req is given to. Without a storage only a policy is obeyed: one that asks for what is stored finds nothing,
+// and one that speaks to the caches on the way does so.
+func (t *Transport) sender(req *http.Request) http.RoundTripper {
+	if t.opts.Cache == nil && httpcache.PolicyOf(req.Context()) == httpcache.UseProtocol {
+		return t.base
 	}
-	return httpcache.WithReport(ctx, func(s httpcache.Source) { m.fetched(x, s) }), t.cache
+	return t.cache
 }
 
 // wire is the base as the cache has it. A renewal, which goes on behind an answer, has nothing of that one's context: no
@@ -47,12 +46,12 @@ var fetchTypes = map[httpcache.Source]task.FetchType{
 	httpcache.FromNetwork: task.FetchNetwork, httpcache.FromCache: task.FetchCache, httpcache.FromValidated: task.FetchValidated,
 }
 
-// fetched notes where the response comes from.
-func (m *Metrics) fetched(x *transaction, s httpcache.Source) {
+// Fetched is httpcache.Reporter: it notes where the newest response comes from.
+func (m *Metrics) Fetched(s httpcache.Source) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if x.fetch = fetchTypes[s]; x.firstByte == 0 {
-		x.firstByte = time.Since(x.start)
+	if m.tx.fetch = fetchTypes[s]; m.tx.firstByte == 0 {
+		m.tx.firstByte = time.Since(m.tx.start)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/httpcache"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -20,8 +21,8 @@ import (
 // any goroutine, must not block, and may still be called shortly after RoundTrip has returned.
 //
 // Between Queued and the next Moved a request waits for a connection because its host's are all in use
-// (Options.MaxConnsPerHost): nothing can arrive or leave, so an idle timer must stand still. Every request begins with
-// Queued; where a connection is free, Moved follows at once.
+// (Options.MaxConnsPerHost), or for a token that is being refreshed: nothing can arrive or leave, so an idle timer must
+// stand still. Every sending begins with Queued; where a connection is free, Moved follows at once.
 type Activity interface {
 	Queued()
 	// Moved: a name was resolved, a connection begun, made, secured or taken over, the head sent, a 1xx or the response's
@@ -32,7 +33,7 @@ type Activity interface {
 // maxInformational is how many 1xx responses one request may get; a long upload gets one a progress report.
 const maxInformational = 1000
 
-// Metrics collects a task.Transaction for every RoundTrip below the context that Trace made. It is safe for concurrent
+// Metrics collects a task.Transaction for every sending of a request below the context that Trace made. It is safe for concurrent
 // use, but expects one request at a time.
 type Metrics struct {
 	activity Activity
@@ -77,8 +78,6 @@ type connState struct {
 // cut reports that the server's bytes ended while more were wanted: net/http takes what came for malformed then.
 func (s *connState) cut() bool { return s.conn != nil && s.conn.cut.Load() }
 
-type metricsKey struct{}
-
 // Trace makes a context whose requests are collected, and tell activity, which may be nil. It keeps an httptrace that
 // ctx has.
 func Trace(ctx context.Context, activity Activity) (context.Context, *Metrics) {
@@ -94,11 +93,11 @@ func Trace(ctx context.Context, activity Activity) (context.Context, *Metrics) {
 	if activity != nil {
 		m.trace.GetConn = m.getConn
 	}
-	return httptrace.WithClientTrace(context.WithValue(ctx, metricsKey{}, m), &m.trace), m
+	return httptrace.WithClientTrace(httpcache.WithReport(ctx, m), &m.trace), m
 }
 
 func metricsOf(ctx context.Context) *Metrics {
-	m, _ := ctx.Value(metricsKey{}).(*Metrics)
+	m, _ := httpcache.ReporterOf(ctx).(*Metrics)
 	return m
 }
 
@@ -217,7 +216,13 @@ func (m *Metrics) moved() {
 	}
 }
 
-func (m *Metrics) getConn(string) { m.activity.Queued() }
+func (m *Metrics) queued() {
+	if m.activity != nil {
+		m.activity.Queued()
+	}
+}
+
+func (m *Metrics) getConn(string) { m.queued() }
 
 func (m *Metrics) gotConn(info httptrace.GotConnInfo) {
 	c := base(info.Conn)
