@@ -10,8 +10,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Tests of what starts a daemon have this binary be the command that does, and the daemon; those of cookies, another
-	// program of the application.
+	// Tests of what starts a daemon have this binary be the command that does, and the daemon; those of cookies and the
+	// cache, another program of the application.
 	if len(os.Args) == 2 {
 		switch os.Args[1] {
 		case "daemon-start":
@@ -20,6 +20,8 @@ func TestMain(m *testing.M) {
 			os.Exit(runDaemonProcess())
 		case "cookies":
 			os.Exit(runCookiesProcess())
+		case "cache":
+			os.Exit(runCacheProcess())
 		}
 	}
 	// No test touches what the user's own programs keep.
