@@ -106,15 +106,15 @@ func (c *cacheSealer) sealer(anew, create bool) (*seal.Sealer, error) {
 	return c.now, nil
 }
 
-func (c *cacheSealer) Seal(secret []byte) ([]byte, error) {
+func (c *cacheSealer) Seal(dst, secret []byte) ([]byte, error) {
 	s, err := c.sealer(false, true)
 	if err != nil {
 		return nil, err
 	}
-	return s.Seal(secret)
+	return s.AppendSealed(dst, secret), nil
 }
 
-func (c *cacheSealer) Open(sealed []byte) ([]byte, error) {
+func (c *cacheSealer) Open(dst, sealed []byte) ([]byte, error) {
 	for _, anew := range []bool{false, true} {
 		s, err := c.sealer(anew, false)
 		if errors.Is(err, seal.ErrNoKey) {
@@ -123,7 +123,7 @@ func (c *cacheSealer) Open(sealed []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if secret, err := s.Open(sealed); err == nil {
+		if secret, err := s.AppendOpened(dst, sealed); err == nil {
 			return secret, nil
 		}
 	}

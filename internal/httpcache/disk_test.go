@@ -361,18 +361,18 @@ type keyring struct {
 
 var errKeyring = errors.New("the keyring is locked")
 
-func (k *keyring) Seal(b []byte) ([]byte, error) {
+func (k *keyring) Seal(dst, b []byte) ([]byte, error) {
 	if k.locked {
 		return nil, errKeyring
 	}
-	return k.Sealer.Seal(b)
+	return k.Sealer.Seal(dst, b)
 }
 
-func (k *keyring) Open(b []byte) ([]byte, error) {
+func (k *keyring) Open(dst, b []byte) ([]byte, error) {
 	if k.locked {
 		return nil, errKeyring
 	}
-	return k.Sealer.Open(b)
+	return k.Sealer.Open(dst, b)
 }
 
 // TestManyAtOnce: requests, changes and looks of many goroutines give no wrong byte, and leave nothing.

@@ -13,6 +13,7 @@ import (
 type diskSink struct {
 	d      *disk
 	buffer []byte // the chunk that is not full yet
+	sealed []byte // the last one, sealed; its memory is used again
 	f      *os.File
 	chunks []byte
 	size   int64 // of f
@@ -51,9 +52,10 @@ func (s *diskSink) spill() (err error) {
 	}
 	content := s.buffer
 	if s.d.sealer != nil {
-		if content, err = s.d.sealer.Seal(content); err != nil {
+		if content, err = s.d.sealer.Seal(s.sealed[:0], content); err != nil {
 			return s.d.outcome(err)
 		}
+		s.sealed = content
 	}
 	if _, err := s.f.Write(content); err != nil {
 		return s.d.outcome(err)
@@ -69,7 +71,7 @@ func (s *diskSink) abandon() {
 		discard(s.f)
 		s.f = nil
 	}
-	s.buffer = nil
+	s.buffer, s.sealed = nil, nil
 }
 
 // commit names the body, if it has a file, then the entry.

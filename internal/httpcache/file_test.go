@@ -87,8 +87,8 @@ func FuzzEntry(f *testing.F) {
 // constant seals whatever it gets into the same.
 type constant []byte
 
-func (c constant) Seal([]byte) ([]byte, error)   { return c, nil }
-func (c constant) Open(b []byte) ([]byte, error) { return b, nil }
+func (c constant) Seal(_, _ []byte) ([]byte, error) { return c, nil }
+func (c constant) Open(_, b []byte) ([]byte, error) { return b, nil }
 
 func TestFileNames(t *testing.T) {
 	t.Parallel()

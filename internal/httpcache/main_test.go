@@ -195,12 +195,12 @@ func newSealer(key string) Sealer {
 	return gcm{aead}
 }
 
-func (g gcm) Seal(secret []byte) ([]byte, error) {
-	return g.aead.Seal(nil, nil, secret, []byte("cache")), nil
+func (g gcm) Seal(dst, secret []byte) ([]byte, error) {
+	return g.aead.Seal(dst, nil, secret, []byte("cache")), nil
 }
 
-func (g gcm) Open(sealed []byte) ([]byte, error) {
-	secret, err := g.aead.Open(nil, nil, sealed, []byte("cache"))
+func (g gcm) Open(dst, sealed []byte) ([]byte, error) {
+	secret, err := g.aead.Open(dst, nil, sealed, []byte("cache"))
 	if err != nil {
 		return nil, ErrDamaged
 	}
