@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -115,7 +115,9 @@ func (d *disk) begin() error {
 }
 
 func (d *disk) path(k key, slot int) string {
-	return filepath.Join(d.folder, fmt.Sprintf("%s.%d", k.fileName(), slot))
+	var buffer [512]byte // most fit in
+	name := base64.RawURLEncoding.AppendEncode(append(append(buffer[:0], d.folder...), filepath.Separator), k[:])
+	return string(append(name, '.', '0'+byte(slot))) // there are fewer than ten
 }
 
 func (d *disk) bodyPath(k key, slot int, h *head) string { return d.path(k, slot) + "." + h.Body }

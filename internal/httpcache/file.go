@@ -174,9 +174,7 @@ func (h *head) bodySize() (n int64) {
 	return n
 }
 
-// fileName is a key in a file's name, and parseKey the reverse.
-func (k key) fileName() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
-
+// parseKey reads a key in a file's name, where it is in base64: see disk.path.
 func parseKey(s string) (k key, ok bool) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || len(b) != len(k) {

@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"bytes"
+	"encoding/base64"
 	"net/http"
 	"reflect"
 	"testing"
@@ -105,3 +106,5 @@ func TestFileNames(t *testing.T) {
 		}
 	}
 }
+
+func (k key) fileName() string { return base64.RawURLEncoding.EncodeToString(k[:]) }

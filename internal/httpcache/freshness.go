@@ -40,7 +40,7 @@ func (h *head) lifetime() time.Duration {
 		}
 		return max(0, t.Sub(h.date()))
 	}
-	if !heuristic[h.Status] && !cc.has("public") {
+	if h.lastModified() == "" || !heuristic[h.Status] && !cc.has("public") {
 		return 0
 	}
 	modified, err := http.ParseTime(h.lastModified())
