@@ -26,7 +26,7 @@ type Configuration struct {
 	kind sessionKind // 0: made by none of the three
 
 	// Application names the folder in which default sessions keep what lasts, $XDG_DATA_HOME/urlsession/APPLICATION, else
-	// ~/.local/share/urlsession/APPLICATION. Programs that say the same name share it. Default sets the name of the
+	// ~/.local/share/urlsession/APPLICATION, and that of their URLCache. Programs that say the same name share it. Default sets the name of the
 	// executable's file, which empty stands for too; a program that is built under several names, as by go run, should set
 	// one. It is the name of a folder, and no path. Other kinds of session do not use it.
 	Application string

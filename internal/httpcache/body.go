@@ -38,10 +38,10 @@ type fileReader struct {
 	chunk  []byte // what was not read yet of the current chunk
 	buffer []byte
 	opened []byte // what was sealed in it
-	next   int   // chunk
-	offset int64 // of it, in the file
-	skip   int64 // bytes at its beginning that are before the section
-	left   int64 // bytes of the section
+	next   int    // chunk
+	offset int64  // of it, in the file
+	skip   int64  // bytes at its beginning that are before the section
+	left   int64  // bytes of the section
 	err    error
 }
 
