@@ -2,7 +2,6 @@ package httpcache
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -335,49 +334,4 @@ func (d *disk) outcome(err error) error {
 		d.warn(err)
 	}
 	return err
-}
-
-// flush makes durable what was stored: the files' content, then their names. It fails where the last try to store did.
-func (d *disk) flush(ctx context.Context) error {
-	d.mu.Lock()
-	dirty, changed, failure := d.dirty, d.changed, d.failure
-	d.dirty, d.changed = make(map[string]struct{}), false
-	d.mu.Unlock()
-	if !changed {
-		return failure
-	}
-	err := d.sync(ctx, dirty)
-	if err != nil {
-		d.mu.Lock()
-		d.changed = true
-		for p := range dirty { // they are tried again, and those that an fsync gave up on are found out by their sum
-			d.dirty[p] = struct{}{}
-		}
-		d.mu.Unlock()
-		return err
-	}
-	return failure
-}
-
-func (d *disk) sync(ctx context.Context, dirty map[string]struct{}) error {
-	for p := range dirty {
-		if err := ctx.Err(); err != nil {
-			return fileError("flush the cache", d.folder, task.CodeOf(err), err)
-		}
-		f, err := os.OpenFile(p, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed since, or replaced by another name
-		}
-		if err == nil {
-			err = durable.SyncData(f)
-			f.Close()
-		}
-		if err != nil {
-			return fileError("flush the cache", p, task.CannotWriteFile, err)
-		}
-	}
-	if err := durable.SyncDir(d.folder); err != nil && !errors.Is(err, fs.ErrNotExist) { // it was removed with all in it
-		return fileError("flush the cache", d.folder, task.CannotWriteFile, err)
-	}
-	return nil
 }
