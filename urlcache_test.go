@@ -567,3 +567,56 @@ func TestCacheConfigurations(t *testing.T) {
 		t.Errorf("in the background: %v", err)
 	}
 }
+
+// TestStaleIfError: where the server fails, or cannot be reached, what is stored is used if it says so, and nothing is tried again.
+func TestStaleIfError(t *testing.T) {
+	inBubble(t, func(c *Configuration) { c.Retries = 3 }, func(c *cached) {
+		c.has("1", "Cache-Control: max-age=60, stale-if-error=600")
+		c.want(answer{200, "1", FetchNetwork, 1}, CachePolicyDefault)
+		time.Sleep(2 * time.Minute)
+		begin := time.Now()
+		c.srv.Script(page, urlsessiontest.Silent(), urlsessiontest.Respond(503, "text/plain", "down"))
+		for range 2 {
+			c.want(answer{200, "1", FetchCache, 1}, CachePolicyDefault)
+		}
+		if took := time.Since(begin); took != 0 {
+			c.t.Errorf("it was tried again, for %v", took)
+		}
+		c.want(answer{200, "1", FetchValidated, 1}, CachePolicyDefault)
+	})
+}
+
+// TestWhatIsNotReadIsNotStored: a body that was cut, is too large for its task, or was given up.
+func TestWhatIsNotReadIsNotStored(t *testing.T) {
+	inBubble(t, nil, func(c *cached) {
+		body := strings.Repeat("x", 100_000)
+		for name, fail := range map[string]func(r *Request) error{
+			"cut":       func(*Request) error { c.srv.Script(page, urlsessiontest.Truncate(50_000)); return ErrConnectionLost },
+			"too large": func(r *Request) error { r.Limit = 1000; return ErrDataTooLarge },
+			"an error":  func(r *Request) error { r.FailOnHTTPError = true; return ErrBadServerResponse },
+		} {
+			header := []string{}
+			if name == "an error" {
+				c.srv.Script(page, urlsessiontest.All(urlsessiontest.Respond(404, "text/plain", body), urlsessiontest.SetHeader("Cache-Control", "max-age=60")))
+			}
+			c.has(body, header...)
+			r := c.get(CachePolicyDefault)
+			want := fail(&r)
+			_, _, err := c.do(r)
+			wantCode(c.t, err, want.(Code))
+			if all, err := c.s.config.URLCache.Entries(); err != nil || len(all) != 0 {
+				c.t.Errorf("%s: stored are %+v, %v", name, all, err)
+			}
+		}
+		ctx, cancel := context.WithCancel(c.t.Context())
+		c.srv.Script(page, urlsessiontest.StallAt(urlsessiontest.AtBody(50_000), urlsessiontest.Forever))
+		time.AfterFunc(time.Second, cancel)
+		_, _, err := c.s.Data(ctx, c.get(CachePolicyDefault))
+		wantCode(c.t, err, ErrCancelled)
+		if all, err := c.s.config.URLCache.Entries(); err != nil || len(all) != 0 {
+			c.t.Errorf("given up: stored are %+v, %v", all, err)
+		}
+		c.want(answer{200, body, FetchNetwork, 1}, CachePolicyDefault)
+		c.want(answer{200, body, FetchCache, 0}, CachePolicyDefault)
+	})
+}

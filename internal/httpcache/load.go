@@ -150,7 +150,7 @@ func (c *Cache) store(q *query, w *writer, resp *http.Response, requested, recei
 	}
 	if q.policy != ReturnElseLoad {
 		h := head{Status: resp.StatusCode, Header: resp.Header, Received: received}
-		if !h.validatable() && h.lifetime() == 0 {
+		if !h.validatable() && h.lifetime() == 0 && !h.usableStale() {
 			return false // nothing could ever use it
 		}
 	}
