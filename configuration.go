@@ -2,6 +2,7 @@ package urlsession
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/cookie"
+	"github.com/urlsession/urlsession/internal/httpcache"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
 )
@@ -24,7 +26,7 @@ type Configuration struct {
 	kind sessionKind // 0: made by none of the three
 
 	// Application names the folder in which default sessions keep what lasts, $XDG_DATA_HOME/urlsession/APPLICATION, else
-	// ~/.local/share/urlsession/APPLICATION. Programs that say the same name share it. Default sets the name of the
+	// ~/.local/share/urlsession/APPLICATION, and that of their URLCache. Programs that say the same name share it. Default sets the name of the
 	// executable's file, which empty stands for too; a program that is built under several names, as by go run, should set
 	// one. It is the name of a folder, and no path. Other kinds of session do not use it.
 	Application string
@@ -81,8 +83,11 @@ type Configuration struct {
 	Netrc string
 
 	// URLCache keeps the responses of data and upload tasks, and of RoundTripper; nil: none are kept. A download's go to its
-	// file alone. Ephemeral sets a new one in memory. Default sets that of Application, in $XDG_CACHE_HOME/urlsession/APPLICATION,
-	// else below ~/.cache; New takes that of the name that stands there then. A background session has none.
+	// file alone. Ephemeral sets a new one of 16 MiB in memory. Default sets that of Application, of 256 MiB in
+	// $XDG_CACHE_HOME/urlsession/APPLICATION, else below ~/.cache; New takes that of the name that stands there then: one in the
+	// process, which all default sessions of the application share, and over its folder, whose files are encrypted, all processes.
+	// The folder is opened and made no earlier than it is needed. Where it cannot be, responses come all the same, and
+	// Session.Flush and Close return the error. A background session has none.
 	URLCache *URLCache
 	// RequestCachePolicy is how URLCache is used for requests that do not say so themselves. CachePolicyDefault:
 	// CacheUseProtocol.
@@ -197,12 +202,13 @@ const (
 	defaultConnectionsPerHost = 6
 )
 
-// Default is the configuration of a session whose cookies last, and which shares them with the other default sessions of
-// its Application, in this process and others. It does no I/O.
+// Default is the configuration of a session whose cookies and cache last, and which shares them with the other default sessions
+// of its Application, in this process and others. It does no I/O.
 func Default() Configuration {
 	c := base(kindDefault)
 	c.Application = programName()
 	c.CookieStorage = cookiesOf(c.Application)
+	c.URLCache = urlCacheOf(c.Application)
 	return c
 }
 
@@ -211,6 +217,7 @@ func Default() Configuration {
 func Ephemeral() Configuration {
 	c := base(kindEphemeral)
 	c.CookieStorage = cookie.New()
+	c.URLCache = NewURLCache(ephemeralCacheCapacity)
 	return c
 }
 
@@ -263,7 +270,7 @@ func (c *Configuration) check() error {
 	if c.kind == 0 {
 		return badField("", "was not made by Default, Ephemeral or Background; begin with one of them and change its fields")
 	}
-	if err := c.checkKind(); err != nil {
+	if err := cmp.Or(c.checkKind(), c.checkCache()); err != nil {
 		return err
 	}
 	switch {
@@ -365,6 +372,7 @@ func (c *Configuration) policy() task.Policy {
 		Discretionary:        c.Discretionary,
 		AllowsExpensive:      c.AllowsExpensiveNetworkAccess,
 		AllowsConstrained:    c.AllowsConstrainedNetworkAccess,
+		Cache:                cachePolicies[c.RequestCachePolicy],
 		Retries:              c.Retries,
 		ForbidDowngrade:      c.ForbidDowngrade,
 		Ask: task.Ask{
@@ -412,12 +420,16 @@ func (c *Configuration) transport(proxy transport.Proxy, h *handshakes) (*transp
 	if h != nil {
 		secure.Trust, secure.Choose = h.trust, h.choose
 	}
+	var cache *httpcache.Storage
+	if c.URLCache != nil {
+		cache = c.URLCache.storage
+	}
 	t, err := transport.New(transport.Options{
 		MaxConnsPerHost: c.MaximumConnectionsPerHost,
 		Proxy:           proxy,
 		TLS:             secure,
-
-		Jar: jar, SetCookies: c.SetCookies, AcceptPolicy: acceptPolicies[c.CookieAcceptPolicy],
+		Jar:             jar, SetCookies: c.SetCookies, AcceptPolicy: acceptPolicies[c.CookieAcceptPolicy],
+		Cache: cache, WillCache: c.willCache(),
 	})
 	if err != nil {
 		return nil, badField("Proxy", "cannot be used: "+err.Error())

@@ -62,5 +62,5 @@
 //
 // # What is not built
 //
-// There is no response cache yet, and no storage of credentials.
+// There is no storage of credentials yet.
 package urlsession

@@ -179,6 +179,7 @@ type Transaction struct {
 	Proto      string // such as "HTTP/2.0"
 	Remote     string // the address that was connected to; the proxy's, where there is one
 	Reused     bool   // the connection had been used before
+	Fetch      FetchType
 	Start      time.Time
 	DNS        time.Duration
 	Connect    time.Duration
@@ -186,6 +187,16 @@ type Transaction struct {
 	FirstByte  time.Duration // from Start to the response's first byte
 	End        time.Duration // from Start to the body's last byte
 }
+
+// FetchType says where a response came from: NSURLSessionTaskMetrics.ResourceFetchType.
+type FetchType string
+
+// The places that responses come from.
+const (
+	FetchNetwork   FetchType = ""
+	FetchCache     FetchType = "cache"     // URLCache, and the server was not asked, or could not be
+	FetchValidated FetchType = "validated" // URLCache: the server was asked, and said that it is still right (304)
+)
 
 // publicEvent makes an event of the service one of this package; nil for a kind that this version does not know.
 func publicEvent(ev task.Event) Event {
@@ -210,7 +221,7 @@ func publicEvent(ev task.Event) Event {
 		for i, t := range d.Transactions {
 			ts[i] = Transaction{
 				URL: t.URL, Method: t.Method, StatusCode: t.Status, Proto: t.Proto, Remote: t.Remote, Reused: t.Reused,
-				Start: t.Start, DNS: t.DNS, Connect: t.Connect, TLS: t.TLS, FirstByte: t.FirstByte, End: t.End,
+				Fetch: FetchType(t.Fetch), Start: t.Start, DNS: t.DNS, Connect: t.Connect, TLS: t.TLS, FirstByte: t.FirstByte, End: t.End,
 			}
 		}
 		return Metrics{e, d.Attempt, ts}

@@ -41,10 +41,10 @@ func TestEventsAreConverted(t *testing.T) {
 			func(e Envelope) Event {
 				return WillRetry{e, 1, at, &Error{Code: ErrTimedOut, StatusCode: 504, Err: errors.New("m")}}
 			}, `"errorCode":-1001`},
-		{task.Metrics{Attempt: 1, Transactions: []task.Transaction{{URL: "u", Method: "GET", Status: 200, Proto: "HTTP/2.0", Remote: "r", Reused: true, Start: at, DNS: 1, Connect: 2, TLS: 3, FirstByte: 4, End: 5}}},
+		{task.Metrics{Attempt: 1, Transactions: []task.Transaction{{URL: "u", Method: "GET", Status: 200, Proto: "HTTP/2.0", Remote: "r", Reused: true, Fetch: task.FetchValidated, Start: at, DNS: 1, Connect: 2, TLS: 3, FirstByte: 4, End: 5}}},
 			func(e Envelope) Event {
-				return Metrics{e, 1, []Transaction{{"u", "GET", 200, "HTTP/2.0", "r", true, at, 1, 2, 3, 4, 5}}}
-			}, `"dnsNanoseconds":1`},
+				return Metrics{e, 1, []Transaction{{"u", "GET", 200, "HTTP/2.0", "r", true, FetchValidated, at, 1, 2, 3, 4, 5}}}
+			}, `"fetchType":"validated","start":"`},
 		{task.DownloadCompleted{Path: "/f", Digest: "d"}, func(e Envelope) Event { return DownloadCompleted{e, "/f", "d"} }, `"path":"/f","digest":"d"`},
 		{task.SessionCompleted{Success: true, Status: 200, Text: "t"}, func(e Envelope) Event { return Completed{e, nil, 200, "t"} },
 			`"success":true,"errorCode":0,"statusCode":200,"responseText":"t"`},

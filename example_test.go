@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urlsession/urlsession"
 	"github.com/urlsession/urlsession/urlsessiontest"
@@ -396,4 +397,79 @@ func ExampleError() {
 	// Output:
 	// create data task ftp://example.com/f?REDACTED: unsupported scheme (-1002): the scheme is "ftp"; only http and https are supported
 	// true
+}
+
+func ExampleURLCache() {
+	srv := urlsessiontest.NewServer()
+	defer srv.Close()
+	srv.Publish("/news", urlsessiontest.Resource{
+		Content: urlsessiontest.Bytes("news"), ETag: `"v1"`, Header: http.Header{"Cache-Control": {"max-age=60"}},
+	})
+	folder, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+
+	// Default sessions have one of their application's; this one is the app's own.
+	cache, err := urlsession.OpenURLCache(filepath.Join(folder, "news"), 64<<20)
+	if err != nil {
+		log.Fatal(err)
+	}
+	c := urlsession.Ephemeral()
+	c.URLCache = cache
+	s, err := urlsession.New(c)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	for range 3 {
+		if _, _, err := s.Data(context.Background(), urlsession.Get(srv.URL+"/news")); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println("the server was asked", srv.Count("/news"), "time")
+
+	kept, err := cache.Entries()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, r := range kept {
+		fmt.Println(strings.TrimPrefix(r.URL, srv.URL), r.StatusCode, r.Length, time.Until(r.FreshUntil) > 0)
+	}
+	if err := cache.Remove(srv.URL + "/news"); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// the server was asked 1 time
+	// /news 200 4 true
+}
+
+func ExampleRequest_cachePolicy() {
+	srv := urlsessiontest.NewServer()
+	defer srv.Close()
+	srv.Publish("/news", urlsessiontest.Resource{Content: urlsessiontest.Bytes("news"), ETag: `"v1"`})
+	s, err := urlsession.New(urlsession.Ephemeral())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	r := urlsession.Get(srv.URL + "/news")
+	r.CachePolicy = urlsession.CacheReturnDontLoad // as without a network
+	_, _, err = s.Data(context.Background(), r)
+	fmt.Println(errors.Is(err, urlsession.ErrCannotLoadFromNetwork))
+
+	r.CachePolicy = urlsession.CacheReturnElseLoad
+	body, _, err := s.Data(context.Background(), r)
+	fmt.Println(string(body), err)
+
+	r.CachePolicy = urlsession.CacheReturnDontLoad
+	body, _, err = s.Data(context.Background(), r)
+	fmt.Println(string(body), err)
+	// Output:
+	// true
+	// news <nil>
+	// news <nil>
 }

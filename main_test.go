@@ -1,6 +1,7 @@
 package urlsession
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -9,8 +10,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Tests of what starts a daemon have this binary be the command that does, and the daemon; those of cookies, another
-	// program of the application.
+	// Tests of what starts a daemon have this binary be the command that does, and the daemon; those of cookies and the
+	// cache, another program of the application.
 	if len(os.Args) == 2 {
 		switch os.Args[1] {
 		case "daemon-start":
@@ -19,12 +20,14 @@ func TestMain(m *testing.M) {
 			os.Exit(runDaemonProcess())
 		case "cookies":
 			os.Exit(runCookiesProcess())
+		case "cache":
+			os.Exit(runCacheProcess())
 		}
 	}
 	// No test touches what the user's own programs keep.
 	dir, err := os.MkdirTemp("", "urlsession")
 	if err == nil {
-		err = os.Setenv("XDG_DATA_HOME", dir)
+		err = errors.Join(os.Setenv("XDG_DATA_HOME", dir), os.Setenv("XDG_CACHE_HOME", dir))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

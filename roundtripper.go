@@ -7,11 +7,13 @@ import (
 	"slices"
 
 	"github.com/urlsession/urlsession/internal/task"
+	"github.com/urlsession/urlsession/internal/transfer"
 	"github.com/urlsession/urlsession/internal/transport"
 )
 
-// RoundTripper is the session's chain for code that speaks net/http: its connections, proxies, TLS, cookies and
-// additional headers, and its decoding of gzip, br and zstd (for requests that set no Accept-Encoding). It follows no
+// RoundTripper is the session's chain for code that speaks net/http: its connections, proxies, TLS, cookies, cache (by
+// Configuration.RequestCachePolicy) and additional headers, and its decoding of gzip, br and zstd (for requests that set no
+// Accept-Encoding). It follows no
 // redirects, since http.Client does; it makes no tasks and events, and knows no timeouts, retries and RateLimit. Its
 // errors are *Error.
 //
@@ -35,7 +37,7 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, &Error{Op: "send request", URL: task.RedactURL(req.URL), Code: ErrSessionInvalidated}
 	}
-	out := t.withAdditional(req)
+	out := t.asConfigured(req)
 	if t.s.config.OnChallenge != nil {
 		out = out.WithContext(transport.WithAsker(out.Context(), t.s.ask))
 	}
@@ -50,9 +52,9 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// withAdditional is the request with the session's additional headers, or itself where it lacks none. Secret ones do not
-// follow http.Client to another origin.
-func (t roundTripper) withAdditional(req *http.Request) *http.Request {
+// asConfigured is the request with the session's cache policy and additional headers, or itself where it lacks none. Secret
+// headers do not follow http.Client to another origin.
+func (t roundTripper) asConfigured(req *http.Request) *http.Request {
 	first := req
 	for first.Response != nil && first.Response.Request != nil {
 		first = first.Response.Request
@@ -70,6 +72,9 @@ func (t roundTripper) withAdditional(req *http.Request) *http.Request {
 			r.Header = make(http.Header)
 		}
 		r.Header[name] = values
+	}
+	if p := t.s.policy.Cache; p != task.CacheUseProtocol {
+		r = r.WithContext(transfer.Caching(r.Context(), p))
 	}
 	return r
 }

@@ -55,6 +55,8 @@ type service interface {
 type chain interface {
 	http.RoundTripper
 	CloseIdleConnections()
+	// Close ends what goes on behind the requests, and closes idle connections.
+	Close()
 }
 
 // New makes a session. It takes a copy of the configuration, and refuses one that Default, Ephemeral and Background did
@@ -73,6 +75,9 @@ func New(c Configuration) (*Session, error) {
 	}
 	if _, ok := c.CookieStorage.(*applicationCookies); ok && c.kind == kindDefault {
 		c.CookieStorage = cookiesOf(c.Application) // which may have been changed since Default
+	}
+	if c.URLCache != nil && c.URLCache.application && c.kind == kindDefault {
+		c.URLCache = urlCacheOf(c.Application)
 	}
 	proxy, err := c.Proxy.resolve()
 	if err != nil {
@@ -104,6 +109,7 @@ func open(c Configuration, t chain) *Session {
 	})
 	return newSession(c, e, t, func() error {
 		err := e.Close()
+		t.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), closeFor)
 		defer cancel()
 		return errors.Join(err, c.flush(ctx))
@@ -162,6 +168,7 @@ func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func (r refusing) CloseIdleConnections() {}
+func (r refusing) Close()                {}
 
 // Configuration is a copy of the session's configuration.
 func (s *Session) Configuration() Configuration { return s.config.clone() }
@@ -414,8 +421,8 @@ func (s *Session) invalidate(ctx context.Context, op string, do func(context.Con
 // have calls of OnRedirect, OnResponse and OnChallenge. A background session is left as it is: its tasks go on in the daemon, and New
 // of its identifier finds them again; calls and loops under way here fail with ErrSessionInvalidated, as do later ones.
 //
-// Then the cookies of a session in process are made durable, which takes 10 s at most, and an error of that is Close's;
-// and the connections are closed. No goroutine of the session is left, but for RoundTripper's requests that are still
+// Then the cookies and the cache of a session in process are made durable, which takes 10 s at most, and an error of that is
+// Close's; and the connections are closed. No goroutine of the session is left, but for RoundTripper's requests that are still
 // under way, and loops over events of a session in process that their caller has not left. Close may be called again,
 // from any goroutine but those functions'. What is known of the tasks of a session in process can still be asked for.
 func (s *Session) Close() error {
@@ -426,20 +433,20 @@ func (s *Session) Close() error {
 		s.invalidated.Store(true)
 		s.closeErr = publicError("close session", s.shutDown())
 		s.handshakes.close()
-		s.chain.CloseIdleConnections()
+		s.chain.Close()
 	})
 	return s.closeErr
 }
 
-// Flush makes durable what the session remembers, which are its cookies, here or in the daemon, and drops idle connections.
+// Flush makes durable what the session remembers, its cookies and its cache, here or in the daemon, and drops idle connections.
 // When it returns nil, what was received before the call outlives the process, kill -9 and the loss of power; see
 // Configuration.CookieStorage for what is kept. Running tasks are not disturbed.
 func (s *Session) Flush(ctx context.Context) error {
 	return publicError("flush session", s.svc.Flush(ctx))
 }
 
-// Reset removes the cookies and their file, then flushes; see Configuration.CookieStorage. It returns when that is done.
-// Those of a default session are gone for all sessions of its application, in other processes within a second. Running
+// Reset removes the cookies and what the cache keeps, with their files, then flushes; see Configuration.CookieStorage and
+// URLCache. It returns when that is done. Those of a default session are gone for all sessions of its application, in other processes within a second. Running
 // tasks are not disturbed.
 func (s *Session) Reset(ctx context.Context) error {
 	return publicError("reset session", s.svc.Reset(ctx))

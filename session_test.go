@@ -35,7 +35,11 @@ func startInBubble(t *testing.T, change func(*Configuration)) (*Session, *urlses
 	if change != nil {
 		change(&c)
 	}
-	chain, err := transport.New(transport.Options{Dial: srv.DialContext})
+	o := transport.Options{Dial: srv.DialContext, Jar: c.CookieStorage, SetCookies: c.SetCookies, WillCache: c.willCache()}
+	if c.URLCache != nil {
+		o.Cache = c.URLCache.storage
+	}
+	chain, err := transport.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

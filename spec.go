@@ -66,6 +66,10 @@ func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, erro
 		return refuse("Conflict, Digests or DigestFile", "is set; only a download has them")
 	}
 
+	if why := s.refusePolicy(kind, r.CachePolicy); why != "" {
+		return refuse("CachePolicy", why)
+	}
+
 	header, why := mergeHeader(r.Header, s.config.AdditionalHeaders, r.Body.contentType)
 	if why == "" {
 		why = checkHeader(kind, header)
@@ -85,6 +89,9 @@ func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, erro
 		Limit:  r.Limit, Stream: r.Stream,
 	}
 	spec.Policy.FailOnHTTPError, spec.Policy.RetryUnsafe = r.FailOnHTTPError, r.RetryUnsafe
+	if r.CachePolicy != CachePolicyDefault {
+		spec.Policy.Cache = cachePolicies[r.CachePolicy]
+	}
 
 	var body io.Reader
 	if r.Body.open != nil {

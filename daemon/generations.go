@@ -91,7 +91,7 @@ func checkConfiguration(c *control.Configuration) error {
 	if err != nil {
 		return err
 	}
-	t.CloseIdleConnections()
+	t.Close()
 	return nil
 }
 

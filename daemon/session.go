@@ -168,7 +168,7 @@ func (s *session) chain(spec *task.Spec) (http.RoundTripper, error) {
 func (s *session) dropTransports(which func(number int) bool) {
 	for number, t := range s.transports {
 		if which(number) {
-			t.CloseIdleConnections()
+			t.Close()
 			delete(s.transports, number)
 		}
 	}

@@ -95,6 +95,8 @@ http {
 		root %[3]s;
 		dav_methods PUT;
 		create_full_put_path on;
+		location /fresh/ { expires 1h; }
+		location /stale/ { expires 0; }
 	}
 }
 `

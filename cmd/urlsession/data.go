@@ -28,6 +28,10 @@ func newData() *cobra.Command {
 By default it is a GET, with -d or -F a POST. A status of 400 and above is a failure, whose body is not printed. With -o
 FILE the body becomes a file when it is whole. With --json the body is in the events.
 
+With --cache the response is kept where the server allows it, encrypted, in $XDG_CACHE_HOME/urlsession/urlsession, and the next run with
+--cache uses it as RFC 9111 says: at once while it is fresh, then when the server says that it is still right. To load anew:
+-H 'Cache-Control: no-cache'.
+
 With --session ID the daemon does it, and the body, of at most 64 MiB, is printed when it is whole; with --detach it is not,
 and stays with the task: sessioncompleted has it where it is text.`,
 		Example: `  urlsession data https://api.example.com/status
@@ -41,15 +45,21 @@ and stays with the task: sessioncompleted has it where it is text.`,
 	f.bodyFlags.register(cmd)
 	p.StringVarP(&f.output, "output", "o", "-", "write the body to `FILE`; - is standard output")
 	f.conflict.register(cmd)
+	p.BoolVar(&f.cache, "cache", false, "keep the response, and use one that is kept, as RFC 9111 says; see urlsession cache")
 	f.sharedFlags.register(cmd)
 	return cmd
 }
 
 func (f *dataFlags) run(cmd *cobra.Command, args []string) error {
+	cacheGiven := cmd.Flags().Changed("cache") // that of the config file is for what it can be used for
 	if err := f.prepare(cmd, args); err != nil {
 		return err
 	}
 	switch {
+	case cacheGiven && f.cache && f.session != "":
+		return usagef("--cache and --session contradict each other: a session in the background has no cache")
+	case cacheGiven && f.cache && !isStream(f.output):
+		return usagef("--cache and -o %s contradict each other: a download's file is what it keeps", f.output)
 	case len(args) != 1:
 		return usagef("data takes one URL")
 	case f.output == "":

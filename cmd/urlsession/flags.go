@@ -31,6 +31,7 @@ type sharedFlags struct {
 	priority    value[urlsession.Priority]
 	earliest    value[time.Time]
 	json, quiet bool
+	cache       bool // of data
 
 	session string // empty: the transfer runs in this process
 	detach  bool
@@ -154,11 +155,19 @@ func (f *sharedFlags) login(header http.Header, urls []string) (*login, error) {
 }
 
 // configuration is the session's in process: ephemeral, since the command keeps nothing but what it was asked to, such as
-// cookies.
+// cookies or the cache.
 func (f *sharedFlags) configuration(maxPerHost int) (urlsession.Configuration, error) {
 	c := urlsession.Ephemeral()
 	c.MaximumConnectionsPerHost = maxPerHost
 	c.Retries = f.retry
+	c.URLCache = nil
+	if f.cache {
+		cache, err := urlsession.ApplicationURLCache(commandApplication)
+		if err != nil {
+			return c, err
+		}
+		c.URLCache = cache
+	}
 	if f.cookieJar != "" {
 		jar, err := urlsession.OpenCookieFile(f.cookieJar)
 		if err != nil {

@@ -52,9 +52,9 @@ func retryable(status int) bool {
 }
 
 // statusError decides about a response: nil delivers it, an error ends the attempt, and retry follows. A Retry-After
-// holds its whole host back.
+// holds its whole host back. What the cache answers it would answer again.
 func (r *run) statusError(resp *task.Response) error {
-	if !retryable(resp.Status) {
+	if !retryable(resp.Status) || resp.Fetch == task.FetchCache {
 		return nil
 	}
 	now := time.Now()

@@ -37,10 +37,11 @@ type fileReader struct {
 
 	chunk  []byte // what was not read yet of the current chunk
 	buffer []byte
-	next   int   // chunk
-	offset int64 // of it, in the file
-	skip   int64 // bytes at its beginning that are before the section
-	left   int64 // bytes of the section
+	opened []byte // what was sealed in it
+	next   int    // chunk
+	offset int64  // of it, in the file
+	skip   int64  // bytes at its beginning that are before the section
+	left   int64  // bytes of the section
 	err    error
 }
 
@@ -82,9 +83,10 @@ func (r *fileReader) load() error {
 	}
 	if r.b.d.sealer != nil {
 		var err error
-		if chunk, err = r.b.d.sealer.Open(chunk); err != nil {
+		if chunk, err = r.b.d.sealer.Open(r.opened[:0], chunk); err != nil {
 			return r.damaged(err)
 		}
+		r.opened = chunk
 	}
 	if want := min(chunkSize, r.b.h.Length-int64(r.next)*chunkSize); int64(len(chunk)) != want {
 		return r.damaged(ErrDamaged)

@@ -13,8 +13,6 @@ import (
 
 // Options are those of New. The zero value is a cache that follows the protocol.
 type Options struct {
-	Policy Policy // of requests whose context has none
-
 	// WillCache is asked before a response is stored; false keeps it from that. It gets the status and the stored part of
 	// the header, which it may change: what it leaves there is stored. The response has no body yet, and is not to be kept.
 	// It is called from the goroutine of the request. Nil: all is stored that may be.
@@ -67,11 +65,8 @@ type query struct {
 }
 
 func (c *Cache) query(req *http.Request) *query {
-	q := &query{req: req, policy: c.opts.Policy, cc: requestDirectives(req.Header)}
+	q := &query{req: req, policy: PolicyOf(req.Context()), cc: requestDirectives(req.Header)}
 	q.key, q.url = keyOf(req)
-	if p, ok := req.Context().Value(policyKey).(Policy); ok {
-		q.policy = p
-	}
 	return q
 }
 
@@ -100,11 +95,11 @@ func (c *Cache) RoundTrip(req *http.Request) (*http.Response, error) {
 	case req.Method == http.MethodHead && !hasBody && !bypass:
 		return c.head(c.query(req))
 	}
-	if q := c.query(req); q.policy == ReturnDontLoad { // whatever it is, it needs the network
+	if PolicyOf(req.Context()) == ReturnDontLoad { // whatever it is, it needs the network
 		if req.Body != nil {
 			req.Body.Close()
 		}
-		return q.unanswered()
+		return c.query(req).unanswered()
 	}
 	resp, err := c.next.RoundTrip(req)
 	if err == nil {

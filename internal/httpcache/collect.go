@@ -66,9 +66,18 @@ func parseFileName(name string) (what kind, k key, slot int, random string) {
 	return foreign, k, 0, ""
 }
 
-// scan reads the folder. Files that come and go meanwhile may be in it or not.
-func (d *disk) scan() (groups map[key]*group, temporary []string, err error) {
+// list reads the folder. One that is not there is empty.
+func (d *disk) list() ([]fs.DirEntry, error) {
 	list, err := os.ReadDir(d.folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return list, err
+}
+
+// scan reads the folder and tells its files apart. Files that come and go meanwhile may be in it or not.
+func (d *disk) scan() (groups map[key]*group, temporary []string, err error) {
+	list, err := d.list()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -194,7 +203,7 @@ func (d *disk) removeUnnamed(g *group) {
 
 // reset removes all that is ours, also what is being written.
 func (d *disk) reset() error {
-	list, err := os.ReadDir(d.folder)
+	list, err := d.list()
 	if err != nil {
 		return fileError("reset the cache", d.folder, task.CannotRemoveFile, err)
 	}
@@ -206,12 +215,12 @@ func (d *disk) reset() error {
 			return fileError("reset the cache", d.folder, task.CannotRemoveFile, err)
 		}
 	}
-	if err := durable.SyncDir(d.folder); err != nil { // now the names stay gone
+	if err := durable.SyncDir(d.folder); err != nil && !errors.Is(err, fs.ErrNotExist) { // now the names stay gone
 		return fileError("reset the cache", d.folder, task.CannotRemoveFile, err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.used, d.since = 0, 0
+	d.used, d.since, d.failure, d.changed = 0, 0, nil, false
 	clear(d.dirty)
 	return nil
 }

@@ -2,10 +2,9 @@ package httpcache
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -29,7 +28,7 @@ type FolderOptions struct {
 }
 
 const (
-	defaultCapacity = 256 << 20
+	DefaultCapacity = 256 << 20   // of FolderOptions
 	touchAfter      = time.Minute // an entry's use is noted so often at most
 	block           = 4 << 10     // what files measure is rounded up to it, as file systems do
 )
@@ -56,11 +55,15 @@ type disk struct {
 	sealer   Sealer
 	warn     func(error)
 
+	first    sync.Once // counts what is there
+	unusable error     // by first: nothing can be stored
+
 	mu      sync.Mutex
-	used    int64 // what the files measured when they were counted last, and what was stored since
-	since   int64 // stored since
-	failing bool
+	used    int64               // what the files measured when they were counted last, and what was stored since
+	since   int64               // stored since
+	failure error               // of the last try to store; nil: it was done
 	dirty   map[string]struct{} // paths that were stored since the last Flush
+	changed bool                // names have, since the last Flush
 
 	committing sync.Mutex // two changes of a name at once would leave a body that no entry names
 	collecting sync.Mutex
@@ -73,23 +76,47 @@ type disk struct {
 func Open(folder string, o FolderOptions) (*Storage, error) {
 	folder, err := filepath.Abs(folder)
 	if err == nil {
-		err = os.MkdirAll(folder, 0o700)
+		err = durable.MakeDir(folder)
 	}
 	if err != nil {
 		return nil, fileError("open cache folder", folder, task.CannotCreateFile, err)
 	}
+	d := newDisk(folder, o)
+	if err := d.begin(); err != nil {
+		return nil, err
+	}
+	return newStorage(d, d.capacity/entryPart), nil
+}
+
+// Later is a Storage as Open's, but that the folder, whose path is absolute, is looked at when the Storage is first used, and
+// counted, or made with those above it, when there is something to store: a Storage that is never used costs no system call.
+// Where that fails nothing is found or stored, Warn is told, and Flush returns the error.
+func Later(folder string, o FolderOptions) *Storage {
+	d := newDisk(folder, o)
+	return newStorage(d, d.capacity/entryPart)
+}
+
+func newDisk(folder string, o FolderOptions) *disk {
 	if o.Capacity <= 0 {
-		o.Capacity = defaultCapacity
+		o.Capacity = DefaultCapacity
 	}
-	d := &disk{folder: folder, capacity: o.Capacity, sealer: o.Sealer, warn: o.Warn, dirty: make(map[string]struct{})}
-	if err := d.collect(); err != nil {
-		return nil, fileError("open cache folder", folder, task.CannotOpenFile, err)
-	}
-	return newStorage(d, o.Capacity/entryPart), nil
+	return &disk{folder: folder, capacity: o.Capacity, sealer: o.Sealer, warn: o.Warn, dirty: make(map[string]struct{})}
+}
+
+// begin counts what is there, once, before anything is stored.
+func (d *disk) begin() error {
+	d.first.Do(func() {
+		if err := d.collect(); err != nil {
+			d.unusable = fileError("open cache folder", d.folder, task.CannotOpenFile, err)
+		}
+	})
+	return d.unusable
 }
 
 func (d *disk) path(k key, slot int) string {
-	return filepath.Join(d.folder, fmt.Sprintf("%s.%d", k.fileName(), slot))
+	var buffer [512]byte // most fit in
+	name := base64.RawURLEncoding.AppendEncode(append(append(buffer[:0], d.folder...), filepath.Separator), k[:])
+	return string(append(name, '.', '0'+byte(slot))) // there are fewer than ten
 }
 
 func (d *disk) bodyPath(k key, slot int, h *head) string { return d.path(k, slot) + "." + h.Body }
@@ -163,7 +190,13 @@ func (d *disk) look(k key, wanted func(*head) bool) (s *stored, used time.Time, 
 
 // temporary makes a file to write to, and locks it, so that no collect takes it for one that a kill has left.
 func (d *disk) temporary() (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(d.folder, rand.Text()+".tmp"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	path := filepath.Join(d.folder, rand.Text()+".tmp")
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrNotExist) { // not made yet, or removed
+		if err = durable.MakeDir(d.folder); err == nil {
+			f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -256,14 +289,22 @@ func (d *disk) removeLocked(k key) error {
 				failed = fileError("remove from the cache", path, task.CannotRemoveFile, err)
 			}
 		}
+		d.renamed()
 	}
 	return failed
+}
+
+// renamed notes that names have changed, which Flush makes durable.
+func (d *disk) renamed() {
+	d.mu.Lock()
+	d.changed = true
+	d.mu.Unlock()
 }
 
 // stored counts what was stored at paths.
 func (d *disk) stored(size int64, paths ...string) {
 	d.mu.Lock()
-	d.failing = false
+	d.failure, d.changed = nil, true
 	d.used += size
 	d.since += size
 	for _, p := range paths {
@@ -276,59 +317,21 @@ func (d *disk) stored(size int64, paths ...string) {
 	}
 }
 
-// outcome tells of a failure to store, once. That another process's Reset or collect has taken away what was being written is
-// none, nor is a head of megabytes.
+// outcome notes a failure to store, and tells of it once. That another process's Reset or collect has taken away what was being
+// written is none, nor is a head of megabytes.
 func (d *disk) outcome(err error) error {
-	if _, gone := os.Lstat(d.folder); errors.Is(err, errTooLarge) || errors.Is(err, durable.ErrLocked) || errors.Is(err, fs.ErrNotExist) && gone == nil {
+	if _, gone := os.Stat(d.folder); errors.Is(err, errTooLarge) || errors.Is(err, durable.ErrLocked) || errors.Is(err, fs.ErrNotExist) && gone == nil {
 		return err
 	}
+	if _, ours := errors.AsType[*task.Error](err); !ours {
+		err = fileError("store in the cache", d.folder, task.CannotWriteFile, err)
+	}
 	d.mu.Lock()
-	known := d.failing
-	d.failing = true
+	known := d.failure != nil
+	d.failure = err
 	d.mu.Unlock()
-	err = fileError("store in the cache", d.folder, task.CannotWriteFile, err)
 	if !known && d.warn != nil {
 		d.warn(err)
 	}
 	return err
-}
-
-// flush makes durable what was stored: the files' content, then their names.
-func (d *disk) flush(ctx context.Context) error {
-	d.mu.Lock()
-	dirty := d.dirty
-	d.dirty = make(map[string]struct{})
-	d.mu.Unlock()
-	err := d.sync(ctx, dirty)
-	if err != nil {
-		d.mu.Lock()
-		for p := range dirty { // they are tried again, and those that an fsync gave up on are found out by their sum
-			d.dirty[p] = struct{}{}
-		}
-		d.mu.Unlock()
-	}
-	return err
-}
-
-func (d *disk) sync(ctx context.Context, dirty map[string]struct{}) error {
-	for p := range dirty {
-		if err := ctx.Err(); err != nil {
-			return fileError("flush the cache", d.folder, task.CodeOf(err), err)
-		}
-		f, err := os.OpenFile(p, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed since, or replaced by another name
-		}
-		if err == nil {
-			err = durable.SyncData(f)
-			f.Close()
-		}
-		if err != nil {
-			return fileError("flush the cache", p, task.CannotWriteFile, err)
-		}
-	}
-	if err := durable.SyncDir(d.folder); err != nil {
-		return fileError("flush the cache", d.folder, task.CannotWriteFile, err)
-	}
-	return nil
 }

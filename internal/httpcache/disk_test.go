@@ -306,21 +306,25 @@ func TestFailingFolder(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
 	os.WriteFile(file, nil, 0o600)
-	if _, err := Open(file, FolderOptions{}); !errors.Is(err, task.CannotCreateFile) {
+	if _, err := Open(file, FolderOptions{}); !errors.Is(err, task.CannotOpenFile) {
 		t.Errorf("a file for a folder: %v", err)
+	}
+	if _, err := Open(filepath.Join(file, "cache"), FolderOptions{}); !errors.Is(err, task.CannotCreateFile) {
+		t.Errorf("a folder in a file: %v", err)
 	}
 	var warned []error
 	folder := filepath.Join(t.TempDir(), "cache")
 	w := newWorld(t, open(t, folder, FolderOptions{Warn: func(err error) { warned = append(warned, err) }}), Options{})
 	w.answer = numbered(100)
 	os.RemoveAll(folder)
+	os.WriteFile(folder, nil, 0o600)
 	for range 3 {
 		w.get(numberedURL(0), 200, string(pattern('A', 100)), FromNetwork)
 	}
 	if len(warned) != 1 || !errors.Is(warned[0], task.CannotWriteFile) {
 		t.Errorf("warned of %v", warned)
 	}
-	os.Mkdir(folder, 0o700)
+	os.Remove(folder)
 	w.do(newRequest(t, numberedURL(0)))
 	if !w.has(0, 100) {
 		t.Error("it does not recover")
@@ -357,18 +361,18 @@ type keyring struct {
 
 var errKeyring = errors.New("the keyring is locked")
 
-func (k *keyring) Seal(b []byte) ([]byte, error) {
+func (k *keyring) Seal(dst, b []byte) ([]byte, error) {
 	if k.locked {
 		return nil, errKeyring
 	}
-	return k.Sealer.Seal(b)
+	return k.Sealer.Seal(dst, b)
 }
 
-func (k *keyring) Open(b []byte) ([]byte, error) {
+func (k *keyring) Open(dst, b []byte) ([]byte, error) {
 	if k.locked {
 		return nil, errKeyring
 	}
-	return k.Sealer.Open(b)
+	return k.Sealer.Open(dst, b)
 }
 
 // TestManyAtOnce: requests, changes and looks of many goroutines give no wrong byte, and leave nothing.

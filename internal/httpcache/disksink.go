@@ -13,12 +13,16 @@ import (
 type diskSink struct {
 	d      *disk
 	buffer []byte // the chunk that is not full yet
+	sealed []byte // the last one, sealed; its memory is used again
 	f      *os.File
 	chunks []byte
 	size   int64 // of f
 }
 
 func (d *disk) create(size int64) (sink, error) {
+	if err := d.begin(); err != nil {
+		return nil, d.outcome(err)
+	}
 	s := &diskSink{d: d}
 	if size > 0 {
 		s.buffer = make([]byte, 0, min(size, chunkSize))
@@ -48,9 +52,10 @@ func (s *diskSink) spill() (err error) {
 	}
 	content := s.buffer
 	if s.d.sealer != nil {
-		if content, err = s.d.sealer.Seal(content); err != nil {
+		if content, err = s.d.sealer.Seal(s.sealed[:0], content); err != nil {
 			return s.d.outcome(err)
 		}
+		s.sealed = content
 	}
 	if _, err := s.f.Write(content); err != nil {
 		return s.d.outcome(err)
@@ -66,7 +71,7 @@ func (s *diskSink) abandon() {
 		discard(s.f)
 		s.f = nil
 	}
-	s.buffer = nil
+	s.buffer, s.sealed = nil, nil
 }
 
 // commit names the body, if it has a file, then the entry.

@@ -37,13 +37,13 @@ func Example() {
 	defer cache.Close()
 
 	get := func(p httpcache.Policy, url string) {
-		var from httpcache.Source
+		var from source
 		req, err := http.NewRequest(http.MethodGet, url, nil)
 		if err != nil {
 			log.Fatal(err)
 		}
 		ctx := httpcache.WithPolicy(req.Context(), p) // a task's policy
-		ctx = httpcache.WithReport(ctx, func(s httpcache.Source) { from = s })
+		ctx = httpcache.WithReport(ctx, &from)
 		resp, err := cache.RoundTrip(req.WithContext(ctx))
 		if errors.Is(err, task.CannotLoadFromNetwork) {
 			fmt.Println("nothing is stored")
@@ -54,7 +54,7 @@ func Example() {
 		}
 		defer resp.Body.Close()
 		body, _ := io.ReadAll(resp.Body)
-		fmt.Println(string(body), from == httpcache.FromCache)
+		fmt.Println(string(body), from == source(httpcache.FromCache))
 	}
 	get(httpcache.ReturnDontLoad, server.URL)
 	get(httpcache.UseProtocol, server.URL)
@@ -71,3 +71,8 @@ func Example() {
 	// hello false
 	// nothing is stored
 }
+
+// source is a Reporter.
+type source httpcache.Source
+
+func (s *source) Fetched(from httpcache.Source) { *s = source(from) }

@@ -29,12 +29,12 @@ const (
 )
 
 // Sealer keeps what a file holds from whoever reads the file. Its key is its own business; what it seals for a cache it should
-// open only as such. Its methods may be called from several goroutines. It is cookie.Sealer.
+// open only as such. Its methods may be called from several goroutines. They append what they make to dst, and keep neither.
 type Sealer interface {
-	Seal(secret []byte) (sealed []byte, err error)
+	Seal(dst, secret []byte) (sealed []byte, err error)
 	// Open gives back what Seal got. The error is ErrDamaged where sealed is not what Seal made with this key. Any other
 	// error says that there is no telling, such as a keyring that is locked: then the entry stays, and counts as missing.
-	Open(sealed []byte) (secret []byte, err error)
+	Open(dst, sealed []byte) (secret []byte, err error)
 }
 
 // ErrDamaged says that a file's content is not what was written, or was sealed with another key.
@@ -50,7 +50,7 @@ func encodeEntry(h *head, inline []byte, sealer Sealer) ([]byte, error) {
 	}
 	payload = append(append(payload, '\n'), inline...)
 	if sealer != nil {
-		if payload, err = sealer.Seal(payload); err != nil {
+		if payload, err = sealer.Seal(nil, payload); err != nil {
 			return nil, err
 		}
 	}
@@ -133,7 +133,7 @@ func decodeEntry(data []byte, sealer Sealer) (h *head, inline []byte, err error)
 		return nil, nil, ErrDamaged
 	}
 	if sealer != nil {
-		if payload, err = sealer.Open(payload); err != nil {
+		if payload, err = sealer.Open(nil, payload); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -174,9 +174,7 @@ func (h *head) bodySize() (n int64) {
 	return n
 }
 
-// fileName is a key in a file's name, and parseKey the reverse.
-func (k key) fileName() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
-
+// parseKey reads a key in a file's name, where it is in base64: see disk.path.
 func parseKey(s string) (k key, ok bool) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || len(b) != len(k) {

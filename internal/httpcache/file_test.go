@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"bytes"
+	"encoding/base64"
 	"net/http"
 	"reflect"
 	"testing"
@@ -87,8 +88,8 @@ func FuzzEntry(f *testing.F) {
 // constant seals whatever it gets into the same.
 type constant []byte
 
-func (c constant) Seal([]byte) ([]byte, error)   { return c, nil }
-func (c constant) Open(b []byte) ([]byte, error) { return b, nil }
+func (c constant) Seal(_, _ []byte) ([]byte, error) { return c, nil }
+func (c constant) Open(_, b []byte) ([]byte, error) { return b, nil }
 
 func TestFileNames(t *testing.T) {
 	t.Parallel()
@@ -105,3 +106,5 @@ func TestFileNames(t *testing.T) {
 		}
 	}
 }
+
+func (k key) fileName() string { return base64.RawURLEncoding.EncodeToString(k[:]) }

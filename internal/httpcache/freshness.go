@@ -40,7 +40,7 @@ func (h *head) lifetime() time.Duration {
 		}
 		return max(0, t.Sub(h.date()))
 	}
-	if !heuristic[h.Status] && !cc.has("public") {
+	if h.lastModified() == "" || !heuristic[h.Status] && !cc.has("public") {
 		return 0
 	}
 	modified, err := http.ParseTime(h.lastModified())
@@ -48,6 +48,12 @@ func (h *head) lifetime() time.Duration {
 		return 0
 	}
 	return min(maxHeuristic, max(0, h.date().Sub(modified)/heuristicPart))
+}
+
+// usableStale reports whether the response allows itself to be used when it is stale (RFC 5861).
+func (h *head) usableStale() bool {
+	cc := responseDirectives(h.Header)
+	return cc.has("stale-while-revalidate") || cc.has("stale-if-error")
 }
 
 // age is the response's age at now (RFC 9111, section 4.2.3). It is forever where the clock has been set back since the

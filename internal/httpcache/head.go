@@ -52,7 +52,8 @@ func keyOfURL(u *url.URL, host string) (key, string) {
 		c.Path = "/"
 	}
 	s := c.String()
-	return sha256.Sum256([]byte(http.MethodGet + " " + s)), s
+	var buffer [256]byte // most fit in
+	return sha256.Sum256(append(append(buffer[:0], http.MethodGet+" "...), s...)), s
 }
 
 var defaultPort = map[string]string{"http": "80", "https": "443"}

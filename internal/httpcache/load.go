@@ -148,10 +148,13 @@ func (c *Cache) store(q *query, w *writer, resp *http.Response, requested, recei
 	if !q.storable(resp) {
 		return false
 	}
-	h := newHead(q, resp, requested, received)
-	if q.policy != ReturnElseLoad && !h.validatable() && h.lifetime() == 0 {
-		return false // nothing could ever use it
+	if q.policy != ReturnElseLoad {
+		h := head{Status: resp.StatusCode, Header: resp.Header, Received: received}
+		if !h.validatable() && h.lifetime() == 0 && !h.usableStale() {
+			return false // nothing could ever use it
+		}
 	}
+	h := newHead(q, resp, requested, received)
 	if !h.selectBy(q.req.Header) {
 		return false
 	}

@@ -82,6 +82,9 @@ func newWorld(t *testing.T, s *Storage, o Options) *world {
 	return w
 }
 
+// Fetched is Reporter.
+func (w *world) Fetched(s Source) { w.source = s }
+
 // says has the origin answer with this from now on.
 func (w *world) says(status int, body string, fields ...string) {
 	w.answer = func(*http.Request) *http.Response { return reply(status, body, fields...) }
@@ -109,7 +112,7 @@ func newRequest(t testing.TB, what string, fields ...string) *http.Request {
 func (w *world) do(req *http.Request) (*http.Response, string) {
 	w.t.Helper()
 	w.source = -1
-	resp, err := w.cache.RoundTrip(req.WithContext(WithReport(req.Context(), func(s Source) { w.source = s })))
+	resp, err := w.cache.RoundTrip(req.WithContext(WithReport(req.Context(), w)))
 	if err != nil {
 		w.t.Fatalf("%s %s: %v", req.Method, req.URL, err)
 	}
@@ -192,12 +195,12 @@ func newSealer(key string) Sealer {
 	return gcm{aead}
 }
 
-func (g gcm) Seal(secret []byte) ([]byte, error) {
-	return g.aead.Seal(nil, nil, secret, []byte("cache")), nil
+func (g gcm) Seal(dst, secret []byte) ([]byte, error) {
+	return g.aead.Seal(dst, nil, secret, []byte("cache")), nil
 }
 
-func (g gcm) Open(sealed []byte) ([]byte, error) {
-	secret, err := g.aead.Open(nil, nil, sealed, []byte("cache"))
+func (g gcm) Open(dst, sealed []byte) ([]byte, error) {
+	secret, err := g.aead.Open(dst, nil, sealed, []byte("cache"))
 	if err != nil {
 		return nil, ErrDamaged
 	}

@@ -37,9 +37,15 @@ const (
 	reportKey
 )
 
-// WithPolicy has the requests of ctx use the cache so, whatever Options.Policy says.
+// WithPolicy has the requests of ctx use the cache so. Without it they follow the protocol.
 func WithPolicy(ctx context.Context, p Policy) context.Context {
 	return context.WithValue(ctx, policyKey, p)
+}
+
+// PolicyOf is how the requests of ctx use the cache.
+func PolicyOf(ctx context.Context) Policy {
+	p, _ := ctx.Value(policyKey).(Policy)
+	return p
 }
 
 // WithoutCache has the requests of ctx neither use what is stored nor store anything. What they change at the server still
@@ -48,13 +54,22 @@ func WithoutCache(ctx context.Context) context.Context {
 	return context.WithValue(ctx, bypassKey, true)
 }
 
-// WithReport has fn called with the source of each response to a request of ctx, before RoundTrip returns it.
-func WithReport(ctx context.Context, fn func(Source)) context.Context {
-	return context.WithValue(ctx, reportKey, fn)
+// Reporter is told the source of each response to a request of its context, before RoundTrip returns it.
+type Reporter interface{ Fetched(Source) }
+
+// WithReport has r be the Reporter of ctx.
+func WithReport(ctx context.Context, r Reporter) context.Context {
+	return context.WithValue(ctx, reportKey, r)
+}
+
+// ReporterOf is the Reporter of ctx; nil: there is none.
+func ReporterOf(ctx context.Context) Reporter {
+	r, _ := ctx.Value(reportKey).(Reporter)
+	return r
 }
 
 func report(ctx context.Context, s Source) {
-	if fn, ok := ctx.Value(reportKey).(func(Source)); ok {
-		fn(s)
+	if r := ReporterOf(ctx); r != nil {
+		r.Fetched(s)
 	}
 }

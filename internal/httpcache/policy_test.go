@@ -69,18 +69,6 @@ func TestPolicies(t *testing.T) {
 	})
 }
 
-func TestPolicyOfOptions(t *testing.T) {
-	t.Parallel()
-	inEach(t, Options{Policy: ReturnDontLoad}, func(t *testing.T, w *world) {
-		if _, err := w.cache.RoundTrip(newRequest(t, page)); !errors.Is(err, task.CannotLoadFromNetwork) {
-			t.Errorf("%v", err)
-		}
-		w.says(200, "x", "Cache-Control: max-age=60")
-		w.do(w.under(UseProtocol, page))
-		w.get(page, 200, "x", FromCache)
-	})
-}
-
 func TestReturnDontLoadOfOtherMethods(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, InMemory(1<<20), Options{})

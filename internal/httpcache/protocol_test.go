@@ -371,3 +371,19 @@ func TestFieldsOfBytes(t *testing.T) {
 		}
 	})
 }
+
+// TestStaleWithoutAValidator: what may be used when it is stale is stored, although the server cannot be asked about it.
+func TestStaleWithoutAValidator(t *testing.T) {
+	t.Parallel()
+	inEach(t, Options{}, func(t *testing.T, w *world) {
+		w.says(200, "1", "Cache-Control: max-age=0, stale-while-revalidate=60")
+		w.get(page, 200, "1", FromNetwork)
+		w.says(200, "2", "Cache-Control: max-age=0, stale-if-error=60")
+		w.get(page, 200, "1", FromCache)
+		synctest.Wait()
+		w.says(503, "down")
+		w.get(page, 200, "2", FromCache)
+		time.Sleep(61 * time.Second)
+		w.get(page, 503, "down", FromNetwork)
+	})
+}

@@ -96,6 +96,12 @@ func (s *Storage) Remove(u *url.URL) error {
 	return s.remove(k)
 }
 
+// URL is u as Info has it: the form in which two URLs are compared.
+func URL(u *url.URL) string {
+	_, s := keyOfURL(u, "")
+	return s
+}
+
 // Size is what the entries measure, in bytes.
 func (s *Storage) Size() (int64, error) { return s.shelf.size() }
 

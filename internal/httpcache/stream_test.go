@@ -25,6 +25,11 @@ func (e *endless) Read(p []byte) (int, error) {
 	return int(min(n, int64(len(filling)))), nil
 }
 
+// noted is a Reporter.
+type noted Source
+
+func (n *noted) Fetched(s Source) { *n = noted(s) }
+
 // TestMemoryOfALargeBody counts every byte that is allocated while 256 MiB are stored, and read again.
 func TestMemoryOfALargeBody(t *testing.T) {
 	const size, most = 256 << 20, 8 << 20
@@ -39,9 +44,9 @@ func TestMemoryOfALargeBody(t *testing.T) {
 	for _, want := range []Source{FromNetwork, FromCache} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		source := Source(-1)
+		source := noted(-1)
 		req := newRequest(t, page)
-		resp, err := c.RoundTrip(req.WithContext(WithReport(req.Context(), func(s Source) { source = s })))
+		resp, err := c.RoundTrip(req.WithContext(WithReport(req.Context(), &source)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +58,7 @@ func TestMemoryOfALargeBody(t *testing.T) {
 		}
 		resp.Body.Close()
 		runtime.ReadMemStats(&after)
-		if err != io.EOF || n != size || source != want {
+		if err != io.EOF || n != size || Source(source) != want {
 			t.Fatalf("%d bytes from %d, %v", n, source, err)
 		}
 		if got := after.TotalAlloc - before.TotalAlloc; got > most {

@@ -82,16 +82,22 @@ func (*Sealer) String() string { return "sealer" }
 func (*Sealer) GoString() string { return "sealer" }
 
 // Seal returns secret, encrypted and authenticated. Its error is always nil.
-func (s *Sealer) Seal(secret []byte) ([]byte, error) {
-	return s.key.aead.Seal([]byte{version}, nil, secret, s.data), nil
+func (s *Sealer) Seal(secret []byte) ([]byte, error) { return s.AppendSealed(nil, secret), nil }
+
+// AppendSealed is Seal that appends to dst.
+func (s *Sealer) AppendSealed(dst, secret []byte) []byte {
+	return s.key.aead.Seal(append(dst, version), nil, secret, s.data)
 }
 
 // Open gives back what Seal got. The only error is ErrDamaged.
-func (s *Sealer) Open(sealed []byte) ([]byte, error) {
+func (s *Sealer) Open(sealed []byte) ([]byte, error) { return s.AppendOpened(nil, sealed) }
+
+// AppendOpened is Open that appends to dst.
+func (s *Sealer) AppendOpened(dst, sealed []byte) ([]byte, error) {
 	if len(sealed) == 0 || sealed[0] != version {
 		return nil, ErrDamaged
 	}
-	secret, err := s.key.aead.Open(nil, nil, sealed[1:], s.data)
+	secret, err := s.key.aead.Open(dst, nil, sealed[1:], s.data)
 	if err != nil {
 		return nil, ErrDamaged
 	}

@@ -255,6 +255,8 @@ type Response struct {
 	ContentLength int64 `json:"contentLength"`
 	// Coding names a content coding that the stored bytes still have: a download saves what was sent.
 	Coding string `json:"coding,omitempty"`
+	// Fetch says where it came from, while its attempt runs; Transaction.Fetch lasts.
+	Fetch FetchType `json:"-"`
 }
 
 // Counts of bytes, of the newest attempt; a resumed download counts what it held as received. Expected is -1 while it

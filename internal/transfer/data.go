@@ -18,7 +18,7 @@ const firstData = 1 << 20
 
 // data runs the attempt of a data or upload task.
 func (r *run) data(ctx context.Context) error {
-	req, err := r.newRequest(ctx)
+	req, err := r.newRequest(Caching(ctx, r.Spec.Policy.Cache))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 
+	"github.com/urlsession/urlsession/internal/httpcache"
 	"github.com/urlsession/urlsession/internal/partial"
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -26,8 +27,10 @@ type download struct {
 	foreign bool   // what is in the part file can never be gone on from: it answers no GET, or is not the file
 }
 
-// download runs the attempt of a download task.
+// download runs the attempt of a download task. It has no use for a cache: its file is what it keeps, and the ranges that it
+// asks for are the server's to answer.
 func (r *run) download(ctx context.Context) error {
+	ctx = httpcache.WithoutCache(ctx)
 	d := &download{run: r}
 	if done, err := d.committed(); done || err != nil {
 		return err

@@ -193,13 +193,3 @@ type leaseKey struct{}
 func withLease(ctx context.Context, l *lease) context.Context {
 	return context.WithValue(ctx, leaseKey{}, l)
 }
-
-// wire sends a request by the connection that its context has leased, or by any.
-type wire struct{ any *http.Transport }
-
-func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
-	if l, ok := req.Context().Value(leaseKey{}).(*lease); ok {
-		return l.RoundTrip(req)
-	}
-	return w.any.RoundTrip(req)
-}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/httpcache"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -52,6 +53,7 @@ type transaction struct {
 	proto  string
 	remote string
 	start  time.Time
+	fetch  task.FetchType
 
 	dns, connect, tls, firstByte, end time.Duration
 	dnsAt, connectAt, tlsAt           time.Time
@@ -76,8 +78,6 @@ type connState struct {
 // cut reports that the server's bytes ended while more were wanted: net/http takes what came for malformed then.
 func (s *connState) cut() bool { return s.conn != nil && s.conn.cut.Load() }
 
-type metricsKey struct{}
-
 // Trace makes a context whose requests are collected, and tell activity, which may be nil. It keeps an httptrace that
 // ctx has.
 func Trace(ctx context.Context, activity Activity) (context.Context, *Metrics) {
@@ -93,11 +93,11 @@ func Trace(ctx context.Context, activity Activity) (context.Context, *Metrics) {
 	if activity != nil {
 		m.trace.GetConn = m.getConn
 	}
-	return httptrace.WithClientTrace(context.WithValue(ctx, metricsKey{}, m), &m.trace), m
+	return httptrace.WithClientTrace(httpcache.WithReport(ctx, m), &m.trace), m
 }
 
 func metricsOf(ctx context.Context) *Metrics {
-	m, _ := ctx.Value(metricsKey{}).(*Metrics)
+	m, _ := httpcache.ReporterOf(ctx).(*Metrics)
 	return m
 }
 
@@ -118,7 +118,7 @@ func (m *Metrics) Transactions() []task.Transaction {
 
 func (x *transaction) public() task.Transaction {
 	return task.Transaction{
-		URL: task.RedactURL(x.url), Method: x.method, Status: x.status, Proto: x.proto, Remote: x.remote, Reused: x.reused,
+		URL: task.RedactURL(x.url), Method: x.method, Status: x.status, Proto: x.proto, Remote: x.remote, Reused: x.reused, Fetch: x.fetch,
 		Start: x.start, DNS: x.dns, Connect: x.connect, TLS: x.tls, FirstByte: x.firstByte, End: x.end,
 	}
 }

@@ -1,8 +1,8 @@
 // Package transport sends one HTTP request and brings back its response: the RoundTripper chain under every task.
 //
-//	Follow ─▶ Decode ─▶ Transport ─▶ net/http.Transport ─▶ conn
-//	redirects  codings    cookies, metrics,    HTTP/1.1, h2,   sendfile
-//	                      error codes          proxies, TLS
+//	Follow ─▶ Decode ─▶ Transport ─▶ httpcache ─▶ net/http.Transport ─▶ conn
+//	redirects  codings    cookies, metrics,  RFC 9111     HTTP/1.1, h2,   sendfile
+//	                      error codes                     proxies, TLS
 //
 // Each layer is a decorator that may be left out: a download has no Decode, Session.RoundTripper no Follow. What fails
 // is a *task.Error from the Transport upwards; what net/http says while a body is read is made one by Classify.
@@ -93,11 +93,10 @@ type Options struct {
 	Authenticator *credential.Authenticator
 	Keep          func(context.Context, credential.Stored) error
 
-	// Cache keeps responses; nil: there is none. CachePolicy is that of requests whose context has none, and WillCache is
-	// httpcache's.
-	Cache       *httpcache.Storage
-	CachePolicy httpcache.Policy
-	WillCache   func(*http.Response) bool
+	// Cache keeps responses; nil: there is none, and nothing is found where httpcache.WithPolicy asks for what is stored.
+	// WillCache is httpcache's.
+	Cache     *httpcache.Storage
+	WillCache func(*http.Response) bool
 
 	// Dial makes connections, to proxies too. Nil: a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -107,8 +106,8 @@ type Options struct {
 // and decodes nothing. It is safe for concurrent use, and one serves a whole session, whose connections it pools.
 type Transport struct {
 	base      *http.Transport
-	wire      http.RoundTripper // what sends each request, once
 	leases    leases
+	cache     *httpcache.Cache // over wire
 	dial      dialer
 	toProxies *tls.Config
 	opts      Options
@@ -141,7 +140,7 @@ func New(o Options) (*Transport, error) {
 		SendPingTimeout:               h2PingAfter,
 		PingTimeout:                   h2PingTimeout,
 	}
-	t.wire = wire{t.base}
+	t.cache = t.newCache()
 	t.leases.most = o.MaxConnsPerHost
 	t.leases.open = func() *lease {
 		l := &lease{}
@@ -182,6 +181,12 @@ func (t *Transport) CloseIdleConnections() {
 	t.leases.closeIdle()
 }
 
+// Close ends what goes on behind the requests, waits for that, and closes idle connections. Requests go on.
+func (t *Transport) Close() {
+	t.cache.Close()
+	t.CloseIdleConnections()
+}
+
 // RoundTrip sends one request. It adds the jar's cookies and, unless the request has an Authorization of its own, the
 // URL's userinfo as Basic credentials or what the Authenticator has; req is not changed. Every error is a *task.Error, but
 // for one that an Asker returned.
@@ -194,9 +199,6 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	m := metricsOf(ctx)
 	if m == nil {
 		ctx, m = Trace(ctx, nil)
-	}
-	if t.judge != nil {
-		ctx = t.judge.forRequest(ctx, req)
 	}
 	out := prepared(ctx, req)
 	var resp *http.Response
@@ -234,7 +236,7 @@ func (t *Transport) tunnelled(req *http.Request) *http.Request {
 // send sends req once, with the jar's cookies: a task.Transaction.
 func (t *Transport) send(req *http.Request, m *Metrics) (*http.Response, error) {
 	tx := m.begin(req)
-	resp, err := t.wire.RoundTrip(t.outgoing(req))
+	resp, err := t.sender(req).RoundTrip(t.outgoing(req))
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols && req.Header.Get("Upgrade") == "" {
 		resp.Body.Close()
 		err = fault(task.BadServerResponse, "it switches protocols (101), which was not asked for")
