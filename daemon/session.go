@@ -13,10 +13,10 @@ import (
 
 	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/cookie"
+	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/engine"
 	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/task"
-	"github.com/urlsession/urlsession/internal/transport"
 )
 
 // session is an engine with what it needs around it. It is a control.Service, and all else that server looks for.
@@ -28,10 +28,12 @@ type session struct {
 	launcher  *launcher
 	temporary place
 
-	mu         sync.Mutex
-	kept       generations
-	creating   map[int]int                  // creations under way, by the generation that their tasks will have
-	transports map[int]*transport.Transport // by generation; those that were asked for
+	credentials *credential.Storage
+
+	mu       sync.Mutex
+	kept     generations
+	creating map[int]int    // creations under way, by the generation that their tasks will have
+	chains   map[int]*chain // by generation; those that were asked for
 }
 
 var (
@@ -47,10 +49,10 @@ func (ss *sessions) open(ctx context.Context, id string) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the session's configuration: %w", err)
 	}
-	folder := sessionFolder(ss.state, id)
+	folder := control.SessionFolder(ss.state, id)
 	s := &session{
-		ss: ss, id: id, kept: g, jar: ss.cookies(id), temporary: place{dir: filepath.Join(folder, "temporary")},
-		creating: make(map[int]int), transports: make(map[int]*transport.Transport),
+		ss: ss, id: id, kept: g, jar: ss.cookies(id), credentials: ss.credentials(id), temporary: place{dir: filepath.Join(folder, "temporary")},
+		creating: make(map[int]int), chains: make(map[int]*chain),
 	}
 	s.launcher = &launcher{waits: s.waits, start: startCommand(ss.state, id), log: ss.log.With("session", id), launch: g.Newest.Launch}
 	if s.Engine, err = engine.Open(ctx, s.engineOptions(folder)); err != nil {
@@ -66,23 +68,26 @@ func (s *session) engineOptions(folder string) engine.Options {
 	return engine.Options{
 		Session: s.id, Store: ss.db.Session(s.id), Chain: s.chain, Network: ss.network,
 		MaxPerHost: s.kept.Newest.MaximumConnectionsPerHost, RateLimit: s.kept.Newest.RateLimit,
-		Flush: s.flush, Reset: func(context.Context) error { return s.jar.Reset() }, // then it flushes
+		Flush: s.flush, Reset: s.reset,
 		Bodies: &bodies{place{dir: filepath.Join(folder, "bodies")}}, Spool: &spool{place{dir: filepath.Join(folder, "spool")}},
 		Retention: ss.options.retention(),
 		Temporary: s.temporary.dir, Unattended: s.launcher.wake, Power: ss.power,
 	}
 }
 
-// stop ends the engine, and makes the cookies durable; a launch command that runs goes on.
+// stop ends the engine, and makes cookies and credentials durable; a launch command that runs goes on.
 func (s *session) stop(ctx context.Context) error {
 	s.launcher.stop()
 	err := s.Engine.Stop(ctx)
 	if err := s.jar.Close(); err != nil {
 		s.ss.log.Error("cookies of a session are lost", "session", s.id, "error", err)
 	}
+	if err := s.credentials.Flush(context.WithoutCancel(ctx)); err != nil {
+		s.ss.log.Error("credentials of a session are lost, or cannot be read", "session", s.id, "error", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dropTransports(func(int) bool { return true })
+	s.dropChains(func(int) bool { return true })
 	return err
 }
 
@@ -111,7 +116,7 @@ func (s *session) configure(ctx context.Context, c control.Configuration) error 
 	}
 	s.kept = next
 	limits := c.MaximumConnectionsPerHost != before.Newest.MaximumConnectionsPerHost
-	s.dropTransports(func(number int) bool {
+	s.dropChains(func(number int) bool {
 		_, kept := next.chain(number)
 		return !kept || limits // one with other limits is made anew when next asked for
 	})
@@ -148,7 +153,7 @@ func (s *session) chain(spec *task.Spec) (http.RoundTripper, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	number := spec.Configuration
-	if t := s.transports[number]; t != nil {
+	if t := s.chains[number]; t != nil {
 		return t, nil
 	}
 	c, ok := s.kept.chain(number)
@@ -156,30 +161,43 @@ func (s *session) chain(spec *task.Spec) (http.RoundTripper, error) {
 		return nil, &task.Error{Op: "send", Code: task.NoSharedContainer,
 			Err: fmt.Errorf("configuration %d of the session is not kept any more; create the task anew", number)}
 	}
-	t, err := newTransport(&c, s.kept.Newest.MaximumConnectionsPerHost, s.jar)
+	t, err := newChain(&c, s.kept.Newest.MaximumConnectionsPerHost, remembered{s.jar, s.credentials, s.keep})
 	if err != nil {
 		return nil, &task.Error{Op: "send", Code: task.Unknown, Err: err}
 	}
-	s.transports[number] = t
+	s.chains[number] = t
 	return t, nil
 }
 
-// dropTransports forgets those that which chooses; attempts under way keep theirs. s.mu is held.
-func (s *session) dropTransports(which func(number int) bool) {
-	for number, t := range s.transports {
+// dropChains forgets those that which chooses; attempts under way keep theirs. s.mu is held.
+func (s *session) dropChains(which func(number int) bool) {
+	for number, t := range s.chains {
 		if which(number) {
 			t.CloseIdleConnections()
-			delete(s.transports, number)
+			delete(s.chains, number)
 		}
 	}
 }
 
-// flush makes the cookies durable and drops idle connections.
+// flush makes cookies and credentials durable and drops idle connections.
 func (s *session) flush(ctx context.Context) error {
-	err := s.jar.Flush(ctx)
+	err := errors.Join(s.jar.Flush(ctx), s.credentials.Flush(ctx))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, t := range s.transports {
+	for _, t := range s.chains {
+		t.CloseIdleConnections()
+	}
+	return err
+}
+
+// reset empties what the session remembers, and drops idle connections: NTLM's are their user's. What it cannot empty does
+// not keep it from the rest.
+func (s *session) reset(ctx context.Context) error {
+	err := errors.Join(s.jar.Reset(), s.credentials.Reset(ctx))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.chains {
+		t.authenticator.Forget()
 		t.CloseIdleConnections()
 	}
 	return err
