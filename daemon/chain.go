@@ -19,12 +19,6 @@ var acceptPolicies = map[control.CookiePolicy]transport.AcceptPolicy{
 	control.CookiesNever:            transport.AcceptNever,
 }
 
-// chain sends the requests of one generation of a session's configuration.
-type chain struct {
-	*transport.Transport
-	authenticator *credential.Authenticator
-}
-
 // remembered is what a session's chains have in common; the zero value remembers nothing.
 type remembered struct {
 	jar         http.CookieJar
@@ -32,8 +26,8 @@ type remembered struct {
 	keep        func(context.Context, credential.Stored) error // what a server has taken
 }
 
-// newChain makes a chain from its form on the wire. One without cookies or credentials does not use those of the session.
-func newChain(c *control.Chain, perHost int, r remembered) (*chain, error) {
+// newTransport makes a chain from its form on the wire. One without cookies or credentials does not use those of the session.
+func newTransport(c *control.Chain, perHost int, r remembered) (*transport.Transport, error) {
 	authenticator, err := newAuthenticator(c, r.credentials)
 	if err != nil {
 		return nil, err
@@ -70,5 +64,5 @@ func newChain(c *control.Chain, perHost int, r remembered) (*chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the proxy cannot be used: %w", err)
 	}
-	return &chain{t, authenticator}, nil
+	return t, nil
 }

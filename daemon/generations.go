@@ -87,7 +87,7 @@ func checkConfiguration(c *control.Configuration) error {
 	if err := checkLaunch(&c.Launch); err != nil {
 		return err
 	}
-	t, err := newChain(&c.Chain, 1, remembered{})
+	t, err := newTransport(&c.Chain, 1, remembered{})
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/urlsession/urlsession/internal/engine"
 	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/task"
+	"github.com/urlsession/urlsession/internal/transport"
 )
 
 // session is an engine with what it needs around it. It is a control.Service, and all else that server looks for.
@@ -30,10 +31,10 @@ type session struct {
 
 	credentials *credential.Storage
 
-	mu       sync.Mutex
-	kept     generations
-	creating map[int]int    // creations under way, by the generation that their tasks will have
-	chains   map[int]*chain // by generation; those that were asked for
+	mu         sync.Mutex
+	kept       generations
+	creating   map[int]int                  // creations under way, by the generation that their tasks will have
+	transports map[int]*transport.Transport // by generation; those that were asked for
 }
 
 var (
@@ -52,7 +53,7 @@ func (ss *sessions) open(ctx context.Context, id string) (*session, error) {
 	folder := control.SessionFolder(ss.state, id)
 	s := &session{
 		ss: ss, id: id, kept: g, jar: ss.cookies(id), credentials: ss.credentials(id), temporary: place{dir: filepath.Join(folder, "temporary")},
-		creating: make(map[int]int), chains: make(map[int]*chain),
+		creating: make(map[int]int), transports: make(map[int]*transport.Transport),
 	}
 	s.launcher = &launcher{waits: s.waits, start: startCommand(ss.state, id), log: ss.log.With("session", id), launch: g.Newest.Launch}
 	if s.Engine, err = engine.Open(ctx, s.engineOptions(folder)); err != nil {
@@ -87,7 +88,7 @@ func (s *session) stop(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dropChains(func(int) bool { return true })
+	s.dropTransports(func(int) bool { return true })
 	return err
 }
 
@@ -116,7 +117,7 @@ func (s *session) configure(ctx context.Context, c control.Configuration) error 
 	}
 	s.kept = next
 	limits := c.MaximumConnectionsPerHost != before.Newest.MaximumConnectionsPerHost
-	s.dropChains(func(number int) bool {
+	s.dropTransports(func(number int) bool {
 		_, kept := next.chain(number)
 		return !kept || limits // one with other limits is made anew when next asked for
 	})
@@ -153,7 +154,7 @@ func (s *session) chain(spec *task.Spec) (http.RoundTripper, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	number := spec.Configuration
-	if t := s.chains[number]; t != nil {
+	if t := s.transports[number]; t != nil {
 		return t, nil
 	}
 	c, ok := s.kept.chain(number)
@@ -161,20 +162,20 @@ func (s *session) chain(spec *task.Spec) (http.RoundTripper, error) {
 		return nil, &task.Error{Op: "send", Code: task.NoSharedContainer,
 			Err: fmt.Errorf("configuration %d of the session is not kept any more; create the task anew", number)}
 	}
-	t, err := newChain(&c, s.kept.Newest.MaximumConnectionsPerHost, remembered{s.jar, s.credentials, s.keep})
+	t, err := newTransport(&c, s.kept.Newest.MaximumConnectionsPerHost, remembered{s.jar, s.credentials, s.keep})
 	if err != nil {
 		return nil, &task.Error{Op: "send", Code: task.Unknown, Err: err}
 	}
-	s.chains[number] = t
+	s.transports[number] = t
 	return t, nil
 }
 
-// dropChains forgets those that which chooses; attempts under way keep theirs. s.mu is held.
-func (s *session) dropChains(which func(number int) bool) {
-	for number, t := range s.chains {
+// dropTransports forgets those that which chooses; attempts under way keep theirs. s.mu is held.
+func (s *session) dropTransports(which func(number int) bool) {
+	for number, t := range s.transports {
 		if which(number) {
 			t.CloseIdleConnections()
-			delete(s.chains, number)
+			delete(s.transports, number)
 		}
 	}
 }
@@ -184,21 +185,19 @@ func (s *session) flush(ctx context.Context) error {
 	err := errors.Join(s.jar.Flush(ctx), s.credentials.Flush(ctx))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, t := range s.chains {
+	for _, t := range s.transports {
 		t.CloseIdleConnections()
 	}
 	return err
 }
 
-// reset empties what the session remembers, and drops idle connections: NTLM's are their user's. What it cannot empty does
-// not keep it from the rest.
+// reset empties what the session remembers. What it cannot empty does not keep it from the rest.
 func (s *session) reset(ctx context.Context) error {
 	err := errors.Join(s.jar.Reset(), s.credentials.Reset(ctx))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, t := range s.chains {
-		t.authenticator.Forget()
-		t.CloseIdleConnections()
+	for _, t := range s.transports {
+		t.Forget()
 	}
 	return err
 }

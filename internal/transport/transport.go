@@ -150,6 +150,15 @@ func New(o Options) (*Transport, error) {
 // CloseIdleConnections closes the connections that no request uses.
 func (t *Transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
 
+// Forget drops what was learnt of users: later requests are not authenticated unasked. It closes idle connections too, which
+// may be a user's. It is part of a session's reset.
+func (t *Transport) Forget() {
+	if a := t.opts.Authenticator; a != nil {
+		a.Forget()
+	}
+	t.CloseIdleConnections()
+}
+
 // RoundTrip sends one request. It adds the jar's cookies and the URL's userinfo as Basic credentials, unless the
 // request has an Authorization of its own; req is not changed. Every error is a *task.Error.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
