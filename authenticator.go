@@ -15,7 +15,7 @@ func (c *Configuration) authenticator() (*credential.Authenticator, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := credential.Policy{Asks: true, Netrc: netrc} // whether somebody is there is each request's own
+	p := credential.Policy{Netrc: netrc}
 	if refresh := c.OnTokenRefresh; refresh != nil {
 		p.Refresh = func(ctx context.Context, space credential.Space, refused credential.Credential) (credential.Credential, error) {
 			fresh, err := refresh(ctx, publicSpace(space), publicCredential(refused))

@@ -32,7 +32,7 @@ func newAuthenticator(c *control.Chain, storage *credential.Storage) (*credentia
 	if !c.Credentials {
 		storage = nil
 	}
-	return credential.NewAuthenticator(storage, credential.Policy{Asks: true, Netrc: netrc}), nil
+	return credential.NewAuthenticator(storage, credential.Policy{Netrc: netrc}), nil
 }
 
 // keep stores a credential that a server has taken. That it cannot be written is no failure of the task.
