@@ -44,7 +44,7 @@ func credentialsOf(application string) *CredentialStorage {
 	if s != nil {
 		return s
 	}
-	s = &CredentialStorage{application: true, homeless: err}
+	s = &CredentialStorage{homeless: err}
 	if err != nil {
 		s.storage = credential.New()
 	} else {

@@ -61,6 +61,7 @@ func originSpace(t *testing.T, url string) ProtectionSpace {
 
 // TestStoredCredentialsAreSent when a server asks, and unasked from then on, until they are removed, or the session reset.
 func TestStoredCredentialsAreSent(t *testing.T) {
+	home := newHome(t)
 	s, srv := start(t, nil)
 	wants(srv, `Basic realm="r"`, basicMe)
 	storage := s.CredentialStorage()
@@ -87,6 +88,9 @@ func TestStoredCredentialsAreSent(t *testing.T) {
 	asks(t, s, srv, srv.URL, 401, "", basicWrong)
 	if c, ok := storage.Default(space); !ok {
 		t.Errorf("a credential that was refused is gone: %v", c)
+	}
+	if got := files(t, home); len(got) > 0 {
+		t.Errorf("an ephemeral session leaves %v", got)
 	}
 }
 

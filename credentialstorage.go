@@ -19,9 +19,8 @@ import (
 //
 // What the storage returns holds passwords and tokens. Printed, logged or marshalled they do not show.
 type CredentialStorage struct {
-	storage     *credential.Storage // nil: the daemon's, which stands in a Configuration alone
-	application bool                // it is of the default sessions of one
-	homeless    error               // why there is no folder for its file; nil: there is one, or it is in memory by choice
+	storage  *credential.Storage // nil: the daemon's, which stands in a Configuration alone
+	homeless error               // why there is no folder for its file; nil: there is one, or it is in memory by choice
 }
 
 // StoredCredential is one credential of a CredentialStorage.

@@ -91,8 +91,16 @@ func TestDefaultCredentialsLast(t *testing.T) {
 	if err := s.Flush(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if all := ofApplication(t, "other").CredentialStorage().All(); len(all) > 0 {
+	other := ofApplication(t, "other").CredentialStorage()
+	if all := other.All(); len(all) > 0 {
 		t.Errorf("another application has %v", all)
+	}
+	c := Default()
+	c.Application, c.CredentialStorage = "app", other
+	if s, err := New(c); err != nil || s.CredentialStorage() != other {
+		t.Errorf("a storage that was chosen is not used: %v", err)
+	} else {
+		s.Close()
 	}
 	if all := ofApplication(t, "app").CredentialStorage().All(); len(all) != 2 {
 		t.Errorf("another session of the application has %v", all)
@@ -101,9 +109,9 @@ func TestDefaultCredentialsLast(t *testing.T) {
 
 	forgetCredentials()
 	s = ofApplication(t, "app")
-	c, ok := s.CredentialStorage().Default(ProtectionSpace{Scheme: "HTTPS", Host: "Example.COM", Realm: "any", Method: AuthDigest})
-	if !ok || c.User != "me" || c.Password != credentialMarker || c.Persistence != PersistencePermanent {
-		t.Errorf("the next process has %v, %v", c, ok)
+	got, ok := s.CredentialStorage().Default(ProtectionSpace{Scheme: "HTTPS", Host: "Example.COM", Realm: "any", Method: AuthDigest})
+	if !ok || got.User != "me" || got.Password != credentialMarker || got.Persistence != PersistencePermanent {
+		t.Errorf("the next process has %v, %v", got, ok)
 	}
 	if err := s.Reset(t.Context()); err != nil {
 		t.Fatal(err)

@@ -10,8 +10,8 @@ import (
 	"github.com/urlsession/urlsession/internal/transport"
 )
 
-// RoundTripper is the session's chain for code that speaks net/http: its connections, proxies, TLS, cookies and
-// additional headers, and its decoding of gzip, br and zstd (for requests that set no Accept-Encoding). It follows no
+// RoundTripper is the session's chain for code that speaks net/http: its connections, proxies, TLS, cookies,
+// credentials and additional headers, and its decoding of gzip, br and zstd (for requests that set no Accept-Encoding). It follows no
 // redirects, since http.Client does; it makes no tasks and events, and knows no timeouts, retries and RateLimit. Its
 // errors are *Error.
 //

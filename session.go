@@ -76,8 +76,8 @@ func New(c Configuration) (*Session, error) {
 	if _, ok := c.CookieStorage.(*applicationCookies); ok && c.kind == kindDefault {
 		c.CookieStorage = cookiesOf(c.Application) // which may have been changed since Default
 	}
-	if cs := c.CredentialStorage; cs != nil && cs.application && c.kind == kindDefault {
-		c.CredentialStorage = credentialsOf(c.Application)
+	if c.kind == kindDefault && c.CredentialStorage == credentialsOf("") {
+		c.CredentialStorage = credentialsOf(c.Application) // as the cookies
 	}
 	proxy, err := c.Proxy.resolve()
 	if err != nil {
