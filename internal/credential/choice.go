@@ -106,7 +106,7 @@ func (e *Exchange) candidate(c choice) (Credential, source, bool) {
 // unnoticed.
 func (e *Exchange) stored(space Space) (Credential, bool) {
 	if e.user == nil {
-		return e.a.stored(space)
+		return e.a.Stored(space)
 	}
 	if e.a.storage != nil {
 		for _, cred := range e.a.storage.Credentials(space) {
