@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 			"proxied":    proxied,
 			"nginx":      nginx,
 			"httpbin":    startHTTPBin,
+			"ntlm":       startNTLM,
 			"matches":    matches,
 			"body":       body,
 			"list":       list,

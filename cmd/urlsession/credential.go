@@ -126,7 +126,11 @@ this origin alone, when the server asks for one; its path counts for nothing.`,
 				if isDefault {
 					return s.SetDefault(ctx, space, c)
 				}
-				return s.Set(ctx, space, c)
+				err := s.Set(ctx, space, c)
+				if err == nil && !oneIsFirst(s, space, c) {
+					fmt.Fprintf(cmd.ErrOrStderr(), "urlsession: several are stored there for %s, and none is the default, so that none of them is tried: choose one by --default\n", originOf(space))
+				}
+				return err
 			})
 		},
 	}
@@ -134,6 +138,20 @@ this origin alone, when the server asks for one; its path counts for nothing.`,
 	cmd.Flags().BoolVar(&isDefault, "default", false, "try it first, where several are stored")
 	f.registerStorage(cmd)
 	return cmd
+}
+
+// oneIsFirst says whether there is one that is tried first in a space: the default, or the only one that proves as c does.
+func oneIsFirst(s *urlsession.CredentialStorage, space urlsession.ProtectionSpace, c urlsession.Credential) bool {
+	n := 0
+	for _, other := range s.All() {
+		if other.Space == space && kindOf(other.Credential) == kindOf(c) {
+			if other.Default {
+				return true
+			}
+			n++
+		}
+	}
+	return n == 1
 }
 
 // credential asks for what is to be stored.
