@@ -102,11 +102,7 @@ func open(c Configuration, t chain) *Session {
 			t.CloseIdleConnections()
 			return c.flush(ctx)
 		},
-		Reset: func(ctx context.Context) error {
-			err := c.reset(ctx)
-			t.Forget()
-			return err
-		},
+		Reset: c.reset,
 	})
 	return newSession(c, e, t, func() error {
 		err := e.Close()
@@ -448,5 +444,10 @@ func (s *Session) Flush(ctx context.Context) error {
 // see Configuration.CookieStorage and CredentialStorage. It returns when that is done. Those of a default session are gone for
 // all sessions of its application, in other processes within a second. Running tasks are not disturbed.
 func (s *Session) Reset(ctx context.Context) error {
-	return publicError("reset session", s.svc.Reset(ctx))
+	err := s.svc.Reset(ctx)
+	s.chain.Forget()
+	if err == nil && s.config.kind == kindBackground && s.credentials != nil {
+		err = s.credentials.Reset(ctx) // what this process has of them
+	}
+	return publicError("reset session", err)
 }

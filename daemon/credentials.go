@@ -13,7 +13,7 @@ import (
 // the first credential that is to last; one key of the state folder seals all. No keyring holds it: nobody may be there to
 // unlock one.
 func (ss *sessions) credentials(id string) *credential.Storage {
-	file, key := control.SessionCredentials(ss.state, id)
+	file, key := control.CredentialPlace(ss.state, id)
 	return credential.Later(file, credential.Options{
 		Holders: []seal.Holder{seal.InFile(key)},
 		Warn:    func(err error) { ss.log.Warn("credentials of a session", "session", id, "error", err) },

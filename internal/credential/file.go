@@ -54,7 +54,6 @@ type file struct {
 	look   atomic.Int64            // when refresh looks again; Unix, ns
 	begun  atomic.Bool             // the file was looked at for the first time
 	first  sync.Once               // does that
-	unread bool                    // the file could not be read when it was looked at last. By busy
 
 	noticed error // what Warn is to be told once nothing is locked. By busy
 }
@@ -244,7 +243,6 @@ func (f *file) key(ctx context.Context, name string, create bool) (*seal.Sealer,
 // without, the error is seal.ErrDamaged. busy is held.
 func (s *Storage) load(ctx context.Context, locked bool) error {
 	f := s.file
-	f.unread = false
 	id, data, err := readFile(f.path)
 	if err == nil && id.same(f.seen) {
 		return nil
@@ -263,7 +261,6 @@ func (s *Storage) load(ctx context.Context, locked bool) error {
 	case errors.Is(err, seal.ErrDamaged) && locked:
 		return f.setAside(err)
 	}
-	f.unread = true
 	return fileError("read", f.path, task.CannotOpenFile, err)
 }
 
@@ -316,7 +313,8 @@ func (e setAsideError) Error() string {
 func (e setAsideError) Unwrap() error { return e.reason }
 
 // Flush returns when all that is to last is in the file, durably: a change is once its call has returned, but for what Keep
-// could not write. It returns why a file that could not be read cannot be still.
+// could not write. What others have changed before is seen then. The error is also that of a file that cannot be read. Of one
+// that nobody has asked yet it does nothing.
 func (s *Storage) Flush(ctx context.Context) error {
 	f := s.file
 	if f == nil {
@@ -340,7 +338,7 @@ func (s *Storage) Flush(ctx context.Context) error {
 		return fileError("flush", f.path, task.CodeOf(ctx.Err()), ctx.Err())
 	}
 	var err error
-	if f.unread {
+	if f.begun.Load() {
 		err = s.load(ctx, false)
 	}
 	<-f.busy
@@ -384,7 +382,7 @@ func (s *Storage) Reset(ctx context.Context) error {
 		if err := durable.SyncDir(filepath.Dir(f.path)); err != nil { // now the names stay gone
 			return fileError("reset", f.path, task.CannotRemoveFile, err)
 		}
-		f.seen, f.unread = identity{}, false
+		f.seen = identity{}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.kept = table{}
