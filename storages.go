@@ -13,6 +13,9 @@ const closeFor = 10 * time.Second
 // flush makes durable what a session in process remembers.
 func (c *Configuration) flush(ctx context.Context) error {
 	err := flushCookies(ctx, c.CookieStorage)
+	if c.CredentialStorage != nil {
+		err = errors.Join(err, c.CredentialStorage.Flush(ctx))
+	}
 	if c.URLCache != nil {
 		err = errors.Join(err, c.URLCache.Flush(ctx))
 	}
@@ -20,8 +23,11 @@ func (c *Configuration) flush(ctx context.Context) error {
 }
 
 // reset empties what a session in process remembers, and removes its files. What it cannot empty does not keep it from the rest.
-func (c *Configuration) reset(context.Context) error {
+func (c *Configuration) reset(ctx context.Context) error {
 	err := resetCookies(c.CookieStorage)
+	if c.CredentialStorage != nil {
+		err = errors.Join(err, c.CredentialStorage.Reset(ctx))
+	}
 	if c.URLCache != nil {
 		err = errors.Join(err, c.URLCache.Reset())
 	}

@@ -9,9 +9,6 @@ import (
 	"github.com/urlsession/urlsession"
 )
 
-// commandApplication is the application whose cache data --cache uses: the command's own, whatever its file is called.
-const commandApplication = "urlsession"
-
 func newCache() *cobra.Command {
 	cmd := group("cache", "List or clear the responses that data --cache, or an application, keeps", "show or clear")
 	cmd.AddCommand(newCacheShow(), newCacheClear())
@@ -20,7 +17,7 @@ func newCache() *cobra.Command {
 
 // cacheCommand is a command on the cache of an application.
 func cacheCommand(use, short string, do func(cmd *cobra.Command, cache *urlsession.URLCache, urls []string) error) *cobra.Command {
-	var application string
+	var name string
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: short,
@@ -28,17 +25,17 @@ func cacheCommand(use, short string, do func(cmd *cobra.Command, cache *urlsessi
 			if err := refuseSecretArguments(cmd.Flags(), args); err != nil {
 				return err
 			}
-			if application == "" {
+			if name == "" {
 				return usagef("--application needs a name")
 			}
-			cache, err := urlsession.ApplicationURLCache(application)
+			cache, err := urlsession.ApplicationURLCache(name)
 			if err != nil {
 				return usageError{err}
 			}
 			return do(cmd, cache, args)
 		},
 	}
-	cmd.Flags().StringVar(&application, "application", commandApplication, "of the application `NAME`, as its configuration names it")
+	cmd.Flags().StringVar(&name, "application", application, "of the application `NAME`, as its configuration names it")
 	return cmd
 }
 
