@@ -75,7 +75,7 @@ func (h *handshakes) ask(ctx context.Context, c Challenge) (ChallengeAnswer, err
 
 // trust is transport.TLS.Trust.
 func (h *handshakes) trust(ctx context.Context, peer credential.Space, chain []*x509.Certificate, found error) error {
-	c := Challenge{Space: spaceOf(peer, AuthServerTrust), Chain: slices.Clone(chain)}
+	c := Challenge{Space: peerSpace(peer, AuthServerTrust), Chain: slices.Clone(chain)}
 	if found != nil {
 		c.Err = publicError("", transport.Classify("trust", "https://"+c.Space.address(), found))
 	}
@@ -98,7 +98,7 @@ func (h *handshakes) trust(ctx context.Context, peer credential.Space, chain []*
 
 // choose is transport.TLS.Choose.
 func (h *handshakes) choose(ctx context.Context, peer credential.Space, asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	c := Challenge{Space: spaceOf(peer, AuthClientCertificate), Certificate: asked}
+	c := Challenge{Space: peerSpace(peer, AuthClientCertificate), Certificate: asked}
 	answer, err := h.ask(ctx, c)
 	if err != nil {
 		return nil, err
@@ -116,31 +116,26 @@ func (h *handshakes) choose(ctx context.Context, peer credential.Space, asked *t
 	return nil, nil
 }
 
-func spaceOf(s credential.Space, m AuthMethod) ProtectionSpace {
-	return ProtectionSpace{Proxy: s.Proxy, Scheme: s.Scheme, Host: s.Host, Port: s.Port, Realm: s.Realm, Method: m}
+// peerSpace is a peer's as it is asked about.
+func peerSpace(s credential.Space, m AuthMethod) ProtectionSpace {
+	p := publicSpace(s)
+	p.Method = m
+	return p
 }
 
 func (s ProtectionSpace) address() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
 
 // ask is the transport.Asker of RoundTripper's requests, which no task stands for.
 func (s *Session) ask(ctx context.Context, c credential.Challenge) (credential.Answer, error) {
-	asked := Challenge{Space: spaceOf(c.Space, AuthMethod(c.Space.Method)), PreviousFailures: c.Failures, Err: publicError("", c.Err)}
+	asked := Challenge{Space: publicSpace(c.Space), PreviousFailures: c.Failures, Err: publicError("", c.Err)}
 	if c.Proposed != nil {
 		asked.ProposedUser = c.Proposed.User
 	}
 	answer := s.config.OnChallenge(ctx, nil, asked)
-	given := answer.Credential
-	return credential.Answer{Disposition: dispositions[answer.Disposition], Credential: credential.Credential{
-		User: given.User, Password: credential.NewSecret(given.Password), Token: credential.NewSecret(given.Token),
-		Persistence: persistences[given.Persistence],
-	}}, nil
+	return credential.Answer{Disposition: untasked[answer.Disposition], Credential: credentialOf(answer.Credential)}, nil
 }
 
-// dispositions of a challenge that no task has.
-var dispositions = map[ChallengeDisposition]credential.Disposition{
+// untasked are the dispositions of a challenge that no task has; the others are the default.
+var untasked = map[ChallengeDisposition]credential.Disposition{
 	UseCredential: credential.Use, CancelChallenge: credential.Cancel, RejectProtectionSpace: credential.Reject,
-}
-
-var persistences = map[Persistence]credential.Persistence{
-	PersistenceForSession: credential.Session, PersistencePermanent: credential.Permanent,
 }

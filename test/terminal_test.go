@@ -68,7 +68,7 @@ func runOnColumns(t *testing.T, columns uint16, dir string, args ...string) *ter
 	t.Cleanup(cancel)
 	r := &terminalRun{cmd: exec.CommandContext(ctx, binary, args...), ptm: ptm, read: make(chan struct{})}
 	r.cmd.Dir = dir
-	r.cmd.Env = []string{"HOME=" + dir, "TERM=xterm"}
+	r.cmd.Env = []string{"HOME=" + dir, "TERM=xterm", "DBUS_SESSION_BUS_ADDRESS=unix:path=" + filepath.Join(dir, "none")} // no keyring
 	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = tty, &r.stdout, tty
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := r.cmd.Start(); err != nil {
@@ -195,6 +195,30 @@ func TestPasswordPrompt(t *testing.T) {
 	}
 	if strings.Contains(r.screen.String()+r.stdout.String(), secret) {
 		t.Error("the terminal showed the password")
+	}
+}
+
+// What is stored is asked for in the same way.
+func TestCredentialPrompt(t *testing.T) {
+	home := t.TempDir()
+	for prompt, args := range map[string][]string{
+		"Password for me at https://example.com:443: ": {"credential", "set", "--user", "me", "https://example.com/path"},
+		"Token for https://example.com:443: ":          {"credential", "set", "--token", "https://example.com"},
+	} {
+		r := runOnTerminal(t, home, args...)
+		r.see(t, prompt)
+		if _, err := r.ptm.WriteString(secret + "\n"); err != nil {
+			t.Fatal(err)
+		}
+		r.finish(t, 0)
+		if strings.Contains(r.screen.String()+r.stdout.String(), secret) {
+			t.Error("the terminal showed the secret")
+		}
+	}
+	r := runOnTerminal(t, home, "credential", "list", "--json")
+	r.finish(t, 0)
+	if got := strings.Count(r.stdout.String(), `"url":"https://example.com:443"`); got != 2 {
+		t.Errorf("stored are %s", r.stdout.String())
 	}
 }
 

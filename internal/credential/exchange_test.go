@@ -180,6 +180,22 @@ func TestUserinfoAndNetrc(t *testing.T) {
 	b.expect(strings.Join(b.requests, ", "), "GET /x Basic 0")
 }
 
+// TestUserinfoAndStorage: a URL that names a user gets that one's stored credential, and no other's.
+func TestUserinfoAndStorage(t *testing.T) {
+	b := newBench(t, Policy{}, wants("p", `Basic realm="r"`))
+	bob := alice("q")
+	bob.User = "bob"
+	must(t, b.storage.SetDefault(t.Context(), b.space("", AnyMethod), bob))
+	must(t, b.storage.Set(t.Context(), b.space("", AnyMethod), alice("p")))
+	for userinfo, want := range map[string]int{"alice": 200, "alice:wrong": 200, "bob": 401, "carol": 401, "carol:x": 401} {
+		url := strings.Replace(b.server.URL, "//", "//"+userinfo+"@", 1)
+		if status, err := b.do("GET", url, ""); status != want || err != nil {
+			t.Errorf("%s: %d, %v", userinfo, status, err)
+		}
+	}
+	b.expect(b.get("/", 401), "GET / 0, GET / Basic 0")
+}
+
 func TestRefusedUserinfoIsAFailure(t *testing.T) {
 	b := newBench(t, Policy{}, wants("p", `Basic realm="r"`))
 	b.answer = func(Challenge) Answer { return Answer{Disposition: Use, Credential: alice("p")} }
