@@ -75,8 +75,7 @@ func (h *handshakes) ask(ctx context.Context, c Challenge) (ChallengeAnswer, err
 
 // trust is transport.TLS.Trust.
 func (h *handshakes) trust(ctx context.Context, peer credential.Space, chain []*x509.Certificate, found error) error {
-	c := Challenge{Space: publicSpace(peer), Chain: slices.Clone(chain)}
-	c.Space.Method = AuthServerTrust
+	c := Challenge{Space: peerSpace(peer, AuthServerTrust), Chain: slices.Clone(chain)}
 	if found != nil {
 		c.Err = publicError("", transport.Classify("trust", "https://"+c.Space.address(), found))
 	}
@@ -99,8 +98,7 @@ func (h *handshakes) trust(ctx context.Context, peer credential.Space, chain []*
 
 // choose is transport.TLS.Choose.
 func (h *handshakes) choose(ctx context.Context, peer credential.Space, asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	c := Challenge{Space: publicSpace(peer), Certificate: asked}
-	c.Space.Method = AuthClientCertificate
+	c := Challenge{Space: peerSpace(peer, AuthClientCertificate), Certificate: asked}
 	answer, err := h.ask(ctx, c)
 	if err != nil {
 		return nil, err
@@ -118,6 +116,13 @@ func (h *handshakes) choose(ctx context.Context, peer credential.Space, asked *t
 	return nil, nil
 }
 
+// peerSpace is a peer's as it is asked about.
+func peerSpace(s credential.Space, m AuthMethod) ProtectionSpace {
+	p := publicSpace(s)
+	p.Method = m
+	return p
+}
+
 func (s ProtectionSpace) address() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
 
 // ask is the transport.Asker of RoundTripper's requests, which no task stands for.
@@ -127,10 +132,10 @@ func (s *Session) ask(ctx context.Context, c credential.Challenge) (credential.A
 		asked.ProposedUser = c.Proposed.User
 	}
 	answer := s.config.OnChallenge(ctx, nil, asked)
-	return credential.Answer{Disposition: dispositions[answer.Disposition], Credential: credentialOf(answer.Credential)}, nil
+	return credential.Answer{Disposition: untasked[answer.Disposition], Credential: credentialOf(answer.Credential)}, nil
 }
 
-// dispositions of a challenge that no task has.
-var dispositions = map[ChallengeDisposition]credential.Disposition{
+// untasked are the dispositions of a challenge that no task has; the others are the default.
+var untasked = map[ChallengeDisposition]credential.Disposition{
 	UseCredential: credential.Use, CancelChallenge: credential.Cancel, RejectProtectionSpace: credential.Reject,
 }

@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/urlsession/urlsession/internal/credential"
-	"github.com/urlsession/urlsession/internal/transport"
 	"github.com/urlsession/urlsession/urlsessiontest"
 )
 
@@ -316,20 +314,14 @@ func TestRoundTripperAsks(t *testing.T) {
 		RejectProtectionSpace: {401, 0},
 		CancelChallenge:       {0, ErrUserCancelledAuth},
 	} {
-		c := Ephemeral()
 		var asked Challenge
-		c.OnChallenge = func(_ context.Context, task *Task, q Challenge) ChallengeAnswer {
+		s := asking(t, func(_ context.Context, task *Task, q Challenge) ChallengeAnswer {
 			if task != nil {
 				t.Errorf("asked of the task %v", task)
 			}
 			asked = q
 			return ChallengeAnswer{Disposition: answer, Credential: Credential{User: "u", Password: "S3CRET"}}
-		}
-		chain, err := transport.New(transport.Options{Authenticator: credential.NewAuthenticator(nil, credential.Policy{})})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := open(c, chain)
+		})
 		resp, err := (&http.Client{Transport: s.RoundTripper()}).Get(srv.URL + "/f")
 		status := 0
 		if err == nil {
@@ -343,6 +335,5 @@ func TestRoundTripperAsks(t *testing.T) {
 		if asked.Space.Method != AuthBasic || asked.Space.Realm != "r" || "http://"+asked.Space.address() != srv.URL || asked.PreviousFailures != 0 || asked.Err != nil {
 			t.Errorf("asked %+v", asked)
 		}
-		s.Close()
 	}
 }
