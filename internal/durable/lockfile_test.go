@@ -1,0 +1,70 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestAwaitLock: many holders in turn, each of which removes the file before it lets go, never two at once.
+func TestAwaitLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var inside sync.Mutex
+	var holders sync.WaitGroup
+	for range 8 {
+		holders.Go(func() {
+			for range 20 {
+				lock, err := AwaitLock(ctx, path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if !inside.TryLock() {
+					t.Error("two hold it")
+					return
+				}
+				if err := os.Remove(path); err != nil {
+					t.Error(err)
+				}
+				inside.Unlock()
+				lock.Close()
+			}
+		})
+	}
+	holders.Wait()
+}
+
+func TestAwaitLockEnds(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "lock")
+	held, err := AwaitLock(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	if info, err := held.Stat(); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := AwaitLock(ctx, path); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrLocked) {
+		t.Errorf("while it is held: %v", err)
+	}
+	if _, err := AwaitLock(t.Context(), filepath.Join(dir, "none", "lock")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a folder: %v", err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Join(dir, "elsewhere"), link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := AwaitLock(t.Context(), link); err == nil {
+		t.Error("it follows a link")
+	}
+}
