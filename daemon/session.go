@@ -47,7 +47,7 @@ func (ss *sessions) open(ctx context.Context, id string) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the session's configuration: %w", err)
 	}
-	folder := sessionFolder(ss.state, id)
+	folder := control.SessionFolder(ss.state, id)
 	s := &session{
 		ss: ss, id: id, kept: g, jar: ss.cookies(id), temporary: place{dir: filepath.Join(folder, "temporary")},
 		creating: make(map[int]int), transports: make(map[int]*transport.Transport),

@@ -55,3 +55,15 @@ func Socket(state string) string {
 	}
 	return filepath.Join(os.TempDir(), fmt.Sprintf("urlsession-%d", os.Getuid()), name)
 }
+
+// SessionFolder is where the files of a session are, in the state folder of its daemon.
+func SessionFolder(state, identifier string) string {
+	sum := sha256.Sum256([]byte(identifier))
+	return filepath.Join(state, "sessions", hex.EncodeToString(sum[:16]))
+}
+
+// CookiePlace is the file of a session's cookies, the file of the key that seals those of all sessions of the state folder,
+// and what the one's are sealed for. Daemon and apps may have it open at once.
+func CookiePlace(state, identifier string) (file, key, purpose string) {
+	return filepath.Join(SessionFolder(state, identifier), "cookies"), filepath.Join(state, "cookies.key"), "cookies of session " + identifier
+}
