@@ -19,6 +19,7 @@ import (
 	"github.com/urlsession/urlsession/internal/control/server"
 	"github.com/urlsession/urlsession/internal/cookie"
 	"github.com/urlsession/urlsession/internal/engine"
+	"github.com/urlsession/urlsession/internal/seal"
 	"github.com/urlsession/urlsession/internal/store/memstore"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
@@ -45,6 +46,7 @@ type fakeSession struct {
 	id            string
 	store         *memstore.Store
 	chain         *transport.Transport
+	jar           *cookie.Storage
 	bodies        *heldBodies
 	configuration control.Configuration
 }
@@ -119,6 +121,7 @@ func (d *fakeDaemon) end() {
 	for _, s := range d.sessions() {
 		s.Close()
 		s.chain.CloseIdleConnections()
+		_ = s.jar.Close() // its folder may be gone
 	}
 }
 
@@ -180,7 +183,8 @@ func endLate(t *testing.T, s *Session) {
 func (s *fakeSession) options() engine.Options {
 	return engine.Options{
 		Session: s.id, Store: s.store, RoundTripper: s.chain, Bodies: s.bodies,
-		Flush: func(context.Context) error { s.chain.CloseIdleConnections(); return nil },
+		Flush: func(ctx context.Context) error { s.chain.CloseIdleConnections(); return s.jar.Flush(ctx) },
+		Reset: func(context.Context) error { return s.jar.Reset() },
 	}
 }
 
@@ -210,17 +214,16 @@ func (d *fakeDaemon) Open(_ context.Context, id string, configuration []byte) (c
 	}
 	if d.all[id] == nil {
 		o := transport.Options{SetCookies: true}
-		jar := cookie.New()
+		file, key, purpose := control.CookiePlace(d.state, id)
+		s.jar = cookie.Later(file, cookie.Options{Sealer: cookie.SealedBy(seal.InFile(key), purpose)})
 		if s.configuration.Chain.Cookies {
-			o.Jar = jar
+			o.Jar = s.jar
 		}
 		var err error
 		if s.chain, err = transport.New(o); err != nil {
 			return nil, err
 		}
-		opts := s.options()
-		opts.Reset = func(context.Context) error { return jar.Reset() }
-		s.Engine = engine.New(opts)
+		s.Engine = engine.New(s.options())
 		d.all[id] = s
 	}
 	return s, nil

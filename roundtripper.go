@@ -15,8 +15,8 @@ import (
 // redirects, since http.Client does; it makes no tasks and events, and knows no timeouts, retries and RateLimit. Its
 // errors are *Error.
 //
-// That of a background session works in this process, by the session's configuration and without cookies, which are the
-// daemon's: nothing of it outlives the process.
+// That of a background session works in this process, by the session's configuration: its requests end with the process. Its
+// cookies are those of the session, but for those without an expiry, which it and the daemon keep each for itself.
 //
 // It must have an http.Client without a Jar, where the session has a CookieStorage. Once the session was invalidated it
 // fails with ErrSessionInvalidated; what is under way then is its caller's to end.

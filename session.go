@@ -69,9 +69,7 @@ func New(c Configuration) (*Session, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if _, ok := c.CookieStorage.(*applicationCookies); ok && c.kind == kindDefault {
-		c.CookieStorage = cookiesOf(c.Application) // which may have been changed since Default
-	}
+	c.resolveCookies()
 	proxy, err := c.Proxy.resolve()
 	if err != nil {
 		return nil, err
@@ -425,16 +423,34 @@ func (s *Session) Close() error {
 	return s.closeErr
 }
 
+// CookieStorage is where the session keeps its cookies, to be listed and edited; nil: it keeps none, or in a storage of another
+// type. Of a background session it is the file that the daemon keeps: what is changed there the daemon sees within a second,
+// and when Flush returns at once.
+func (s *Session) CookieStorage() *CookieStorage {
+	storage, _ := s.config.CookieStorage.(*CookieStorage)
+	return storage
+}
+
 // Flush makes durable what the session remembers, which are its cookies, here or in the daemon, and drops idle connections.
 // When it returns nil, what was received before the call outlives the process, kill -9 and the loss of power; see
 // Configuration.CookieStorage for what is kept. Running tasks are not disturbed.
 func (s *Session) Flush(ctx context.Context) error {
-	return publicError("flush session", s.svc.Flush(ctx))
+	const op = "flush session"
+	if s.config.kind == kindBackground { // what this process has changed first: the daemon then reads it
+		if err := s.config.flush(ctx); err != nil {
+			return publicError(op, err)
+		}
+	}
+	return publicError(op, s.svc.Flush(ctx))
 }
 
 // Reset removes the cookies and their file, then flushes; see Configuration.CookieStorage. It returns when that is done.
 // Those of a default session are gone for all sessions of its application, in other processes within a second. Running
 // tasks are not disturbed.
 func (s *Session) Reset(ctx context.Context) error {
-	return publicError("reset session", s.svc.Reset(ctx))
+	const op = "reset session"
+	if err := s.svc.Reset(ctx); err != nil || s.config.kind != kindBackground {
+		return publicError(op, err)
+	}
+	return publicError(op, s.config.reset(ctx)) // what this process knows of them
 }
