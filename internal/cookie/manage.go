@@ -86,7 +86,7 @@ func (s *Storage) Set(c Cookie) error {
 			s.remove(old, now)
 		}
 		return nil
-	case old != nil:
+	case old != nil && !old.expired(now):
 		c.Created = old.Created
 	case c.Created.IsZero():
 		c.Created = s.newCreated(now)
@@ -95,7 +95,8 @@ func (s *Storage) Set(c Cookie) error {
 	return nil
 }
 
-// Remove removes the cookie that has c's Name, Domain, HostOnly and Path, and reports whether there was one.
+// Remove removes the cookie that has c's Name, Domain, HostOnly and Path, and reports whether there was one that had not
+// expired.
 func (s *Storage) Remove(c Cookie) bool {
 	s.refresh()
 	s.mu.Lock()
@@ -104,17 +105,19 @@ func (s *Storage) Remove(c Cookie) bool {
 	if e == nil {
 		return false
 	}
-	s.remove(e, time.Now())
-	return true
+	now := time.Now()
+	s.remove(e, now)
+	return !e.expired(now)
 }
 
-// RemoveDomain removes the cookies of domain and of all below it, and reports how many there were.
+// RemoveDomain removes the cookies of domain and of all below it, and reports how many there were that had not expired.
 func (s *Storage) RemoveDomain(domain string) int {
 	domain = canonicalHost(strings.TrimPrefix(domain, "."))
 	return s.removeAll(func(e *entry) bool { return domainMatch(e.Domain, domain) })
 }
 
-// RemoveSince removes the cookies that were set, for the first time or anew, at t or later, and reports how many there were.
+// RemoveSince removes the cookies that were set, for the first time or anew, at t or later, and reports how many there were
+// that had not expired.
 func (s *Storage) RemoveSince(t time.Time) int {
 	return s.removeAll(func(e *entry) bool { return !e.Updated.Before(t) })
 }
@@ -126,8 +129,10 @@ func (s *Storage) removeAll(which func(*entry) bool) (n int) {
 	defer s.mu.Unlock()
 	for _, e := range s.entries() {
 		if which(e) {
+			if !e.expired(now) {
+				n++
+			}
 			s.remove(e, now)
-			n++
 		}
 	}
 	return n
