@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -168,8 +167,10 @@ func TestCommandTouchesNoFile(t *testing.T) {
 	w.leavesNothing(t, binary, "data", "--cookie-jar", filepath.Join(w.out, "jar"), url+"/f")
 }
 
-// runSession is a program with a session of that kind, which does what sessions do.
-func runSession(kind, url, out string) error {
+// sessionProcess is a program with a session that does what sessions do, of the arguments "session", its kind, an origin's URL
+// and a folder.
+func sessionProcess(args []string) error {
+	kind, url, out := args[2], args[3], args[4]
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c := urlsession.Ephemeral()
@@ -177,12 +178,7 @@ func runSession(kind, url, out string) error {
 		c = urlsession.Default()
 		c.Application = "traced"
 	}
-	c.OnChallenge = func(context.Context, *urlsession.Task, urlsession.Challenge) urlsession.ChallengeAnswer {
-		return urlsession.ChallengeAnswer{
-			Disposition: urlsession.UseCredential,
-			Credential:  urlsession.Credential{User: "me", Password: "secret", Persistence: urlsession.PersistencePermanent},
-		}
-	}
+	c.OnChallenge = answer
 	s, err := urlsession.New(c)
 	if err != nil {
 		return err
@@ -192,7 +188,10 @@ func runSession(kind, url, out string) error {
 		func() error { _, _, err := s.Data(ctx, urlsession.Get(url+"/f")); return err },
 		func() error { _, _, err := s.Data(ctx, urlsession.Get(url+"/f")); return err },
 		func() error { _, _, err := s.Data(ctx, urlsession.Get(url+"/login")); return err },
-		func() error { _, _, err := s.Upload(ctx, urlsession.Put(url+"/put", urlsession.Text("text"))); return err },
+		func() error {
+			_, _, err := s.Upload(ctx, urlsession.Put(url+"/put", urlsession.Text("text")))
+			return err
+		},
 		func() error {
 			resp, err := (&http.Client{Transport: s.RoundTripper(), Timeout: time.Minute}).Get(url + "/f")
 			if err == nil {
@@ -212,13 +211,4 @@ func runSession(kind, url, out string) error {
 		}
 	}
 	return nil
-}
-
-// sessionProcess is runSession as a process, of the arguments "session", kind, URL and folder.
-func sessionProcess(args []string) int {
-	if err := runSession(args[2], args[3], args[4]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
 }
