@@ -19,6 +19,8 @@ func TestMain(m *testing.M) {
 			os.Exit(runDaemonProcess())
 		case "cookies":
 			os.Exit(runCookiesProcess())
+		case "gather":
+			os.Exit(runGatherProcess())
 		}
 	}
 	// No test touches what the user's own programs keep.
