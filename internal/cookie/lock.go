@@ -2,10 +2,7 @@ package cookie
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/urlsession/urlsession/internal/durable"
 	"github.com/urlsession/urlsession/internal/task"
@@ -38,13 +35,7 @@ func (s *Storage) exclusive(ctx context.Context, needless func() bool, fn func(l
 
 // lock waits for the file's lock, and makes the folder where there is none.
 func (f *file) lock(ctx context.Context) (*os.File, error) {
-	path := f.path + ".lock"
-	lock, err := durable.AwaitLock(ctx, path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = durable.MakeDir(filepath.Dir(path)); err == nil {
-			lock, err = durable.AwaitLock(ctx, path)
-		}
-	}
+	lock, err := durable.AwaitLock(ctx, f.path+".lock")
 	if err != nil {
 		return nil, lockError(ctx, f.path, err)
 	}

@@ -356,7 +356,7 @@ func (s *Storage) exclusive(ctx context.Context, fn func(lock *os.File) error) e
 	return err
 }
 
-// lock waits for the file's lock, for lockWait at most.
+// lock waits for the file's lock, for lockWait at most, and makes the folder where there is none.
 func (f *file) lock(ctx context.Context) (*os.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()

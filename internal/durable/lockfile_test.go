@@ -3,7 +3,6 @@ package durable
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -57,8 +56,20 @@ func TestAwaitLockEnds(t *testing.T) {
 	if _, err := AwaitLock(ctx, path); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrLocked) {
 		t.Errorf("while it is held: %v", err)
 	}
-	if _, err := AwaitLock(t.Context(), filepath.Join(dir, "none", "lock")); !errors.Is(err, fs.ErrNotExist) {
+	deep := filepath.Join(dir, "a", "b", "lock")
+	if lock, err := AwaitLock(t.Context(), deep); err != nil {
 		t.Errorf("without a folder: %v", err)
+	} else {
+		lock.Close()
+	}
+	if info, err := os.Stat(filepath.Dir(deep)); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder: %v, %v", info, err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "folder")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := AwaitLock(t.Context(), filepath.Join(dir, "folder", "lock")); err == nil {
+		t.Error("where no folder can be made there is no error")
 	}
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(filepath.Join(dir, "elsewhere"), link); err != nil {
