@@ -50,7 +50,7 @@ func newBackground(c Configuration, client *control.Client, t chain) *Session {
 		client.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), closeFor)
 		defer cancel()
-		return c.flush(ctx)
+		return flushCookies(ctx, c.CookieStorage)
 	})
 }
 

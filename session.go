@@ -437,7 +437,7 @@ func (s *Session) CookieStorage() *CookieStorage {
 func (s *Session) Flush(ctx context.Context) error {
 	const op = "flush session"
 	if s.config.kind == kindBackground { // what this process has changed first: the daemon then reads it
-		if err := s.config.flush(ctx); err != nil {
+		if err := flushCookies(ctx, s.config.CookieStorage); err != nil {
 			return publicError(op, err)
 		}
 	}
@@ -452,5 +452,5 @@ func (s *Session) Reset(ctx context.Context) error {
 	if err := s.svc.Reset(ctx); err != nil || s.config.kind != kindBackground {
 		return publicError(op, err)
 	}
-	return publicError(op, s.config.reset(ctx)) // what this process knows of them
+	return publicError(op, resetCookies(s.config.CookieStorage)) // what this process knows of them
 }
