@@ -194,7 +194,7 @@ func backgroundCookies(d Daemon, identifier string) *CookieStorage {
 	if err != nil {
 		return homeless(err)
 	}
-	return sealedLater(control.CookiePlace(d.State, identifier))
+	return sealedLater(control.SessionCookies(d.State, identifier))
 }
 
 // sealedLater is a storage over a file that is looked at when it is first asked, and made with its folder when there is a

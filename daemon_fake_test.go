@@ -214,7 +214,7 @@ func (d *fakeDaemon) Open(_ context.Context, id string, configuration []byte) (c
 	}
 	if d.all[id] == nil {
 		o := transport.Options{SetCookies: true}
-		file, key, purpose := control.CookiePlace(d.state, id)
+		file, key, purpose := control.SessionCookies(d.state, id)
 		s.jar = cookie.Later(file, cookie.Options{Sealer: cookie.SealedBy(seal.InFile(key), purpose)})
 		if s.configuration.Chain.Cookies {
 			o.Jar = s.jar

@@ -10,13 +10,14 @@ import (
 	"github.com/urlsession/urlsession/internal/transport"
 )
 
-// RoundTripper is the session's chain for code that speaks net/http: its connections, proxies, TLS, cookies and
-// additional headers, and its decoding of gzip, br and zstd (for requests that set no Accept-Encoding). It follows no
+// RoundTripper is the session's chain for code that speaks net/http: its connections, proxies, TLS, cookies,
+// credentials and additional headers, and its decoding of gzip, br and zstd (for requests that set no Accept-Encoding). It follows no
 // redirects, since http.Client does; it makes no tasks and events, and knows no timeouts, retries and RateLimit. Its
 // errors are *Error.
 //
-// That of a background session works in this process, by the session's configuration: its requests end with the process. Its
-// cookies are those of the session, but for those without an expiry, which it and the daemon keep each for itself.
+// That of a background session works in this process, by the session's configuration and without stored credentials, which are
+// the daemon's: its requests end with the process. Its cookies are those of the session, but for those without an expiry,
+// which it and the daemon keep each for itself.
 //
 // It must have an http.Client without a Jar, where the session has a CookieStorage. Once the session was invalidated it
 // fails with ErrSessionInvalidated; what is under way then is its caller's to end.

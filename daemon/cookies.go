@@ -10,7 +10,7 @@ import (
 // to last; one key of the state folder, made with the first of them, seals all. It is not the database's, so that one of the
 // two can be removed without the other.
 func (ss *sessions) cookies(id string) *cookie.Storage {
-	file, key, purpose := control.CookiePlace(ss.state, id)
+	file, key, purpose := control.SessionCookies(ss.state, id)
 	return cookie.Later(file, cookie.Options{
 		Sealer: cookie.SealedBy(seal.InFile(key), purpose),
 		Warn:   func(err error) { ss.log.Warn("cookies of a session", "session", id, "error", err) },

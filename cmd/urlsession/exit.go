@@ -131,7 +131,7 @@ func remedy(e *urlsession.Error) string {
 	case e.Code == urlsession.ErrClientCertRequired:
 		return "see --cert and --key"
 	case e.StatusCode == http.StatusUnauthorized:
-		return "see --user"
+		return "the name or password is missing or wrong: see --user, --netrc and urlsession credential set"
 	}
 	return ""
 }

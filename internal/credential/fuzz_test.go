@@ -27,7 +27,8 @@ func FuzzServer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, challenge, info string) {
 		req, err := http.NewRequest("GET", "http://h/a/b?c", nil)
 		must(t, err)
-		e := NewAuthenticator(New(), Policy{Asks: true}).Begin(req)
+		e := NewAuthenticator(New(), Policy{}).Begin(req)
+		e.Asks = true
 		e.Authorize()
 		response := func(status int, name, value string) *http.Response {
 			return &http.Response{StatusCode: status, Header: http.Header{name: {value}}, Request: req, Body: http.NoBody}

@@ -48,8 +48,13 @@ type Space struct {
 
 // Origin is the space of all realms and methods of u's origin.
 func Origin(u *url.URL) Space {
-	s := Space{Scheme: strings.ToLower(u.Scheme), Host: canonicalHost(u.Hostname())}
-	s.Port, _ = strconv.Atoi(u.Port())
+	port, _ := strconv.Atoi(u.Port())
+	return Space{Scheme: u.Scheme, Host: u.Hostname(), Port: port}.Canonical()
+}
+
+// Canonical is s as servers' are: scheme and host in lower case, the host as A-labels, and for port 0 the scheme's.
+func (s Space) Canonical() Space {
+	s.Scheme, s.Host = strings.ToLower(s.Scheme), canonicalHost(s.Host)
 	if s.Port == 0 {
 		s.Port = defaultPort(s.Scheme)
 	}
