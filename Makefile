@@ -1,5 +1,5 @@
-# make test is what a newcomer and CI run. It needs Go, and for the tests against real peers Debian's nginx-light, iproute2, strace,
-# dbus-daemon and openssl, which it installs itself when it is root.
+# make test is what a newcomer and CI run. It needs Go, and for the tests against real peers Debian's nginx-light, iproute2,
+# dbus-daemon, openssl and strace, which it installs itself when it is root.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
