@@ -15,10 +15,8 @@ import (
 
 // Policy is how an Authenticator decides.
 type Policy struct {
-	// Asks says that somebody answers Challenges: an Exchange then asks when it knows no credential, or the server has
-	// refused it. Without, the server's refusal is the response.
-	Asks bool
-	// AskFirst asks also before a credential that was not asked for is tried, which is then Challenge.Proposed. It needs Asks.
+	// AskFirst has an Exchange that Asks do so also before a credential that was not asked for is tried, which is then
+	// Challenge.Proposed.
 	AskFirst bool
 	// Tries is how many credentials are tried for one request in one space. 0: 5.
 	Tries int

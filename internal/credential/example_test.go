@@ -22,6 +22,7 @@ type driver struct {
 func (d *driver) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	exchange := d.auth.Begin(req)
+	exchange.Asks = d.ask != nil
 	out := req
 	if value := exchange.Authorize(); !value.IsZero() {
 		out = req.Clone(ctx)
@@ -88,7 +89,7 @@ func ExampleExchange() {
 	storage := credential.New()
 	client := &http.Client{Transport: &driver{
 		base:    server.Client().Transport,
-		auth:    credential.NewAuthenticator(storage, credential.Policy{Asks: true}),
+		auth:    credential.NewAuthenticator(storage, credential.Policy{}),
 		storage: storage,
 		ask: func(_ context.Context, c *credential.Challenge) (credential.Answer, error) {
 			fmt.Printf("who is there in %q (%s)? %d failures\n", c.Space.Realm, c.Space.Method, c.Failures)

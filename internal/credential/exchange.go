@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -24,6 +26,10 @@ import (
 //	                               │  └▶ Refresh ─▶ ┘
 //	                               └▶ Deliver, Fail
 type Exchange struct {
+	// Asks says that somebody answers Challenges: the Exchange then asks when it knows no credential, or the server has
+	// refused it. Without, the server's refusal is the response. It is set before Next.
+	Asks bool
+
 	a      *Authenticator
 	req    *http.Request
 	origin Space       // for all realms and methods
@@ -31,6 +37,7 @@ type Exchange struct {
 
 	own      bool          // the request has an Authorization of its own: it is the caller's business
 	sent     *try          // what the last request had
+	taken    *try          // what the server has taken
 	failures map[Space]int // credentials that were refused
 	rejected []Space
 	tried    []*try
@@ -84,8 +91,8 @@ func (a *Authenticator) begin(origin Space, req *http.Request, user *url.Userinf
 }
 
 // Answered tells, before the request is sent, an answer that came when the Exchange that had asked was over: the task had been
-// parked, or whoever ran it was started anew. It counts once the server asks the same again. Cancel is not for here: the
-// task has ended.
+// parked, or whoever ran it was started anew. A user and password for Basic and a token for Bearer are sent unasked then, so that
+// no body is sent in vain; all else counts once the server asks the same again. Cancel is not for here: the task has ended.
 func (e *Exchange) Answered(c Challenge, a Answer) {
 	e.failures[c.Space] = c.Failures
 	switch a.Disposition {
@@ -107,14 +114,23 @@ func (e *Exchange) Field() string {
 	return "Authorization"
 }
 
-// Authorize is what the request is to have in Field before it is sent for the first time; a zero Secret: nothing. It has a value for
-// a space that is known, and for userinfo in the URL, which goes as Basic.
+// Authorize is what the request is to have in Field before it is sent for the first time, and where it is sent again for
+// another server's sake; a zero Secret: nothing. It has a value for what was Answered, for a space that is known, and for
+// userinfo in the URL, which goes as Basic.
 func (e *Exchange) Authorize() Secret {
 	if e.own {
 		return Secret{}
 	}
 	t := &try{unasked: true}
-	if k := e.a.find(e.origin, e.req.URL); k != nil && (e.user == nil && k.from != fromURL || e.user != nil && e.user.Equal(k.cred)) {
+	if e.taken != nil {
+		if m := e.taken.space.Method; m == NTLM || m == Negotiate {
+			return Secret{} // the connection has it
+		}
+		t = e.taken
+		t.unasked = true
+	} else if e.answersUnasked() {
+		t.space, t.cred, t.from, t.unasked = e.answered.Space, e.answer.Credential, fromAnswer, false
+	} else if k := e.a.find(e.origin, e.req.URL); k != nil && (e.user == nil && k.from != fromURL || e.user != nil && e.user.Equal(k.cred)) {
 		t.space, t.cred, t.from, t.digest, t.utf8 = k.space, k.cred, k.from, k.digest, k.utf8
 	} else if e.user == nil {
 		return Secret{}
@@ -127,6 +143,22 @@ func (e *Exchange) Authorize() Secret {
 	}
 	e.sent = t
 	return value
+}
+
+// answersUnasked reports whether the answer that was given can be sent before the server asks again. Of Basic it must not
+// depend on the encoding that the server names.
+func (e *Exchange) answersUnasked() bool {
+	if e.answered == nil || e.answer.Disposition != Use || e.answered.Space.origin() != e.origin {
+		return false
+	}
+	c := e.answer.Credential
+	switch m := e.answered.Space.Method; m {
+	case Basic:
+		return c.fits(m) && norm.NFC.IsNormalString(c.User+c.Password.Reveal())
+	case Bearer:
+		return c.fits(m)
+	}
+	return false
 }
 
 // basic is the space of userinfo that nobody has asked for.
@@ -178,7 +210,7 @@ func (e *Exchange) Next(resp *http.Response) Step {
 		return e.accepted(resp)
 	}
 	sent := e.sent
-	e.sent = nil
+	e.sent, e.taken = nil, nil
 	e.choices = e.choose(ParseOffers(resp.Header[field]))
 	if sent != nil {
 		if step, ok := e.goOn(sent); ok {
@@ -209,6 +241,7 @@ func (e *Exchange) accepted(resp *http.Response) Step {
 			return e.fail(task.BadServerResponse, err)
 		}
 	}
+	e.taken = t
 	if t.space != e.basic() {
 		e.a.learn(e.origin, t, e.req.URL)
 	}
@@ -327,14 +360,14 @@ func (e *Exchange) try() Step {
 		if !ok || e.failures[c.space] >= e.a.policy.Tries {
 			continue
 		}
-		if e.a.policy.Asks && e.a.policy.AskFirst && from != fromURL && from != fromAnswer && !e.settled(c) {
+		if e.Asks && e.a.policy.AskFirst && from != fromURL && from != fromAnswer && !e.settled(c) {
 			return e.ask(&e.choices[i], &cred)
 		}
 		if step, err := e.start(c, cred, from); err == nil {
 			return step
 		}
 	}
-	if e.a.policy.Asks && len(e.choices) > 0 {
+	if e.Asks && len(e.choices) > 0 {
 		// The server's strongest for users; a token's place is asked for where there is no other.
 		i := max(0, slices.IndexFunc(e.choices, func(c choice) bool { return c.space.Method != Bearer }))
 		if c := &e.choices[i]; e.failures[c.space] < e.a.policy.Tries && !e.settled(*c) {

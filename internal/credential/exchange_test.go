@@ -62,10 +62,7 @@ func newBench(t *testing.T, p Policy, handler http.HandlerFunc) *bench {
 	base := b.server.Client().Transport.(*http.Transport)
 	base.MaxConnsPerHost = 1
 	storage := New()
-	b.driver = &driver{base: base, storage: storage, auth: NewAuthenticator(storage, p), ask: func(_ context.Context, c *Challenge) (Answer, error) {
-		b.asked = append(b.asked, *c)
-		return b.answer(*c), nil
-	}}
+	b.driver = &driver{base: base, storage: storage, auth: NewAuthenticator(storage, p)}
 	return b
 }
 
@@ -79,6 +76,12 @@ func (b *bench) space(realm string, m Method) Space {
 
 func (b *bench) do(method, path, body string) (int, error) {
 	b.t.Helper()
+	if b.answer != nil {
+		b.ask = func(_ context.Context, c *Challenge) (Answer, error) {
+			b.asked = append(b.asked, *c)
+			return b.answer(*c), nil
+		}
+	}
 	ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, path, strings.NewReader(body))
@@ -177,7 +180,7 @@ func TestUserinfoAndNetrc(t *testing.T) {
 }
 
 func TestRefusedUserinfoIsAFailure(t *testing.T) {
-	b := newBench(t, Policy{Asks: true}, wants("p", `Basic realm="r"`))
+	b := newBench(t, Policy{}, wants("p", `Basic realm="r"`))
 	b.answer = func(Challenge) Answer { return Answer{Disposition: Use, Credential: alice("p")} }
 	if status, err := b.do("GET", strings.Replace(b.server.URL, "//", "//bob:x@", 1), ""); status != 200 || err != nil {
 		t.Errorf("%d, %v", status, err)
@@ -247,7 +250,7 @@ func TestDispositions(t *testing.T) {
 			task.AuthenticationRequired, "strong 0", "GET / 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, Policy{Asks: true, Tries: 3}, two)
+			b := newBench(t, Policy{Tries: 3}, two)
 			b.answer = c.answer
 			status, err := b.do("GET", b.server.URL, "")
 			if status != c.status || task.CodeOf(err) != c.code {
@@ -270,7 +273,7 @@ func TestDispositions(t *testing.T) {
 }
 
 func TestAskFirst(t *testing.T) {
-	b := newBench(t, Policy{Asks: true, AskFirst: true}, wants("p", `Basic realm="r"`))
+	b := newBench(t, Policy{AskFirst: true}, wants("p", `Basic realm="r"`))
 	b.answer = func(c Challenge) Answer { return Answer{Disposition: UseDefault} }
 	must(t, b.storage.Set(t.Context(), b.space("r", Basic), alice("p")))
 	b.get("/", 200)
@@ -281,10 +284,12 @@ func TestAskFirst(t *testing.T) {
 
 // A background task parks with its question, and a later attempt has the answer.
 func TestAnsweredLater(t *testing.T) {
-	a := NewAuthenticator(New(), Policy{Asks: true})
+	a := NewAuthenticator(New(), Policy{})
 	refusal := &http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {`Digest realm="r", nonce="n"`, `Basic realm="b"`}}}
 	req := httptest.NewRequest("GET", "http://h/", nil)
-	step := a.Begin(req).Next(refusal)
+	first := a.Begin(req)
+	first.Asks = true
+	step := first.Next(refusal)
 	if step.Action != Ask || step.Challenge.Space.Method != Digest {
 		t.Fatalf("%+v", step)
 	}
@@ -305,6 +310,7 @@ func TestAnsweredLater(t *testing.T) {
 		"reject":  {Answer{Disposition: Reject}, func(_ *Exchange, s Step) bool { return s.Action == Ask && s.Challenge.Space.Realm == "b" }},
 	} {
 		x := a.Begin(req)
+		x.Asks = true
 		x.Answered(c, check.answer)
 		if s := x.Next(refusal); !check.ok(x, s) {
 			t.Errorf("%s: %+v", name, s)
@@ -312,9 +318,76 @@ func TestAnsweredLater(t *testing.T) {
 	}
 }
 
+// What came for Basic and Bearer is sent at once, so that no body is sent in vain, and only to the origin that had asked.
+func TestAnsweredUnasked(t *testing.T) {
+	a := NewAuthenticator(New(), Policy{})
+	token := Credential{Token: NewSecret("t"), Persistence: Session}
+	for _, c := range []struct {
+		url    string
+		method Method
+		answer Answer
+		begins string
+	}{
+		{"http://h/x", Basic, Answer{Disposition: Use, Credential: alice("p")}, "Basic "},
+		{"http://bob:q@h/x", Basic, Answer{Disposition: Use, Credential: alice("p")}, "Basic YWxpY2U6cA=="},
+		{"http://h/x", Bearer, Answer{Disposition: Use, Credential: token}, "Bearer t"},
+		{"http://h/x", Basic, Answer{Disposition: Use, Credential: alice("e\u0301")}, ""}, // depends on the charset
+		{"http://h/x", Basic, Answer{Disposition: Use, Credential: token}, ""},
+		{"http://h/x", Digest, Answer{Disposition: Use, Credential: alice("p")}, ""},
+		{"http://h/x", NTLM, Answer{Disposition: Use, Credential: alice("p")}, ""},
+		{"http://h/x", Basic, Answer{Disposition: UseDefault}, ""},
+		{"http://h:81/x", Basic, Answer{Disposition: Use, Credential: alice("p")}, ""},
+		{"https://h/x", Basic, Answer{Disposition: Use, Credential: alice("p")}, ""},
+	} {
+		x := a.Begin(httptest.NewRequest("POST", c.url, nil))
+		x.Asks = true
+		asked := Challenge{Space: Space{Scheme: "http", Host: "h", Port: 80, Realm: "r", Method: c.method}, Failures: 1}
+		x.Answered(asked, c.answer)
+		value := x.Authorize().Reveal()
+		if !strings.HasPrefix(value, c.begins) || c.begins == "" && value != "" {
+			t.Errorf("%s, %s: %q", c.url, c.method, value)
+			continue
+		}
+		if c.begins == "" {
+			continue
+		}
+		if s := x.Next(&http.Response{StatusCode: 200}); s.Keep == nil || s.Keep.Space != asked.Space {
+			t.Errorf("%s: what was taken is not kept: %+v", c.url, s)
+		}
+		y := a.Begin(httptest.NewRequest("POST", c.url, nil))
+		y.Asks = true
+		y.Answered(asked, c.answer)
+		y.Authorize()
+		again := y.Next(&http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {string(c.method) + ` realm="r"`}}})
+		if again.Action != Ask && !strings.Contains(c.url, "@") || again.Action == Ask && again.Challenge.Failures != 2 {
+			t.Errorf("%s: %+v", c.url, again)
+		}
+	}
+}
+
+// A request that another server wants to be sent again has what this one has taken, also where it is for the request only.
+func TestAuthorizeAgain(t *testing.T) {
+	proxy, _ := url.Parse("http://proxy.test:3128")
+	for _, offer := range []string{`Basic realm="r"`, `Digest realm="r", nonce="n", qop=auth`} {
+		x := NewAuthenticator(nil, Policy{}).BeginProxy(proxy, httptest.NewRequest("GET", "http://h/", nil))
+		x.Asks = true
+		if s := x.Next(&http.Response{StatusCode: 407, Header: http.Header{"Proxy-Authenticate": {offer}}}); s.Action != Ask {
+			t.Fatalf("%+v", s)
+		}
+		cred := alice("p")
+		cred.Persistence = None
+		first := x.Answer(Answer{Disposition: Use, Credential: cred})
+		x.Next(&http.Response{StatusCode: 401})
+		again := x.Authorize().Reveal()
+		if first.Action != Send || again == "" || (again == first.Value.Reveal()) != strings.HasPrefix(offer, "Basic") {
+			t.Errorf("%s: first %q, then %q", offer, first.Value.Reveal(), again)
+		}
+	}
+}
+
 func TestAnswersAreKept(t *testing.T) {
 	for _, keep := range []Persistence{None, Session, Permanent} {
-		b := newBench(t, Policy{Asks: true}, wants("p", `Basic realm="r"`))
+		b := newBench(t, Policy{}, wants("p", `Basic realm="r"`))
 		b.answer = func(Challenge) Answer {
 			c := alice("p")
 			c.Persistence = keep

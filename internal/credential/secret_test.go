@@ -22,7 +22,7 @@ func TestNothingShows(t *testing.T) {
 	must(t, s.Set(t.Context(), space("h", "r", Bearer), token))
 	netrc, err := ParseNetrc("machine h login u password " + marker)
 	must(t, err)
-	a := NewAuthenticator(s, Policy{Netrc: netrc, Asks: true})
+	a := NewAuthenticator(s, Policy{Netrc: netrc})
 	x := a.Begin(httptest.NewRequest("GET", "https://h/", nil))
 	respond := func(x *Exchange, field string) Step {
 		return x.Next(&http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {field}}})
@@ -34,6 +34,7 @@ func TestNothingShows(t *testing.T) {
 	d := x.sent.digest
 	x.Next(&http.Response{StatusCode: 200})
 	y := a.Begin(httptest.NewRequest("GET", "https://u:"+marker+"@h/", nil))
+	y.Asks = true
 	basicStep := respond(y, `Basic realm="q"`)
 	asked := respond(y, `Basic realm="q"`)
 	failed := y.Answer(Answer{Disposition: Use, Credential: token})
@@ -41,6 +42,7 @@ func TestNothingShows(t *testing.T) {
 		t.Fatalf("%v, %v, %v", basicStep, asked, failed)
 	}
 	z := a.Begin(httptest.NewRequest("GET", "https://"+marker+"@h/", nil)) // a token in place of a user
+	z.Asks = true
 	if z.Authorize().IsZero() {
 		t.Fatal("userinfo is not sent")
 	}

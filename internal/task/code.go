@@ -140,7 +140,8 @@ type Error struct {
 	Status int
 	// Err is the cause; its text must hold no secret.
 	Err error
-	// Unsent says that no byte of the request had left: it is safe to send again whatever its method.
+	// Unsent says that no byte of the request had left, or that it was refused for want of credentials (401, 407): it is safe
+	// to send again whatever its method.
 	Unsent bool
 }
 

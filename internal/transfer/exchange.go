@@ -26,7 +26,7 @@ type run struct {
 // begin makes the context that the attempt's requests run under, until end.
 func (r *run) begin() context.Context {
 	ctx, cancel := context.WithCancel(r.caller)
-	ctx, r.metrics = transport.Trace(ctx, &r.idle)
+	ctx, r.metrics = transport.Trace(r.authenticating(ctx), &r.idle)
 	r.cancel = cancel
 	r.idle.begin(r.Spec.Policy.RequestTimeout, cancel)
 	return ctx

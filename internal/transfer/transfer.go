@@ -74,7 +74,8 @@ type Result struct {
 	Path, Digest string // a download's file, and the digest that it was found to have; empty: none was given
 	Body         []byte // data and upload, unless Spec.Stream
 	Transactions []task.Transaction
-	// Unsent says that no byte of a request has left: whatever ended the attempt, nothing of it can have been applied.
+	// Unsent says that no byte of a request has left, but for those that were refused for want of credentials (401, 407):
+	// whatever ended the attempt, nothing of it can have been applied.
 	Unsent bool
 	// ResumeData is of a download that failed or was cancelled and holds bytes that can be gone on from.
 	ResumeData *task.ResumeData
@@ -96,6 +97,19 @@ func Run(ctx context.Context, a *Attempt) (Result, error) {
 		err = r.data(ctx)
 	}
 	r.result.Transactions = r.metrics.Transactions()
-	r.result.Unsent = len(r.result.Transactions) <= 1 && r.metrics.Unsent() // one that a redirect followed had left
+	r.result.Unsent = r.unsent()
 	return r.result, err
+}
+
+// unsent is Result.Unsent: all that was sent was refused, but for the last, which may not have left. One that a redirect
+// followed has been applied.
+func (r *run) unsent() bool {
+	list := r.result.Transactions
+	for i, x := range list {
+		refused := x.Status == http.StatusUnauthorized || x.Status == http.StatusProxyAuthRequired
+		if !refused && (i < len(list)-1 || !r.metrics.Unsent()) {
+			return false
+		}
+	}
+	return true
 }

@@ -20,8 +20,8 @@ import (
 // any goroutine, must not block, and may still be called shortly after RoundTrip has returned.
 //
 // Between Queued and the next Moved a request waits for a connection because its host's are all in use
-// (Options.MaxConnsPerHost): nothing can arrive or leave, so an idle timer must stand still. Every request begins with
-// Queued; where a connection is free, Moved follows at once.
+// (Options.MaxConnsPerHost), or for a token that is being refreshed: nothing can arrive or leave, so an idle timer must
+// stand still. Every sending begins with Queued; where a connection is free, Moved follows at once.
 type Activity interface {
 	Queued()
 	// Moved: a name was resolved, a connection begun, made, secured or taken over, the head sent, a 1xx or the response's
@@ -32,7 +32,7 @@ type Activity interface {
 // maxInformational is how many 1xx responses one request may get; a long upload gets one a progress report.
 const maxInformational = 1000
 
-// Metrics collects a task.Transaction for every RoundTrip below the context that Trace made. It is safe for concurrent
+// Metrics collects a task.Transaction for every sending of a request below the context that Trace made. It is safe for concurrent
 // use, but expects one request at a time.
 type Metrics struct {
 	activity Activity
@@ -216,7 +216,13 @@ func (m *Metrics) moved() {
 	}
 }
 
-func (m *Metrics) getConn(string) { m.activity.Queued() }
+func (m *Metrics) queued() {
+	if m.activity != nil {
+		m.activity.Queued()
+	}
+}
+
+func (m *Metrics) getConn(string) { m.queued() }
 
 func (m *Metrics) gotConn(info httptrace.GotConnInfo) {
 	c := base(info.Conn)

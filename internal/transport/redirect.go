@@ -34,7 +34,7 @@ type Redirects struct {
 // followed request's Response the redirect that it came from.
 //
 // Credentials of the request (Authorization, Proxy-Authorization, Cookie) do not go to another origin, nor come back
-// with a redirect back. Every error is a *task.Error, but for one that Ask returned.
+// with a redirect back. Every error is a *task.Error, but for those of rt and of Ask, which are returned as they are.
 func Follow(rt http.RoundTripper, req *http.Request, r Redirects) (*http.Response, error) {
 	if r.Max <= 0 {
 		r.Max = defaultRedirects
@@ -42,7 +42,7 @@ func Follow(rt http.RoundTripper, req *http.Request, r Redirects) (*http.Respons
 	for n := 0; ; n++ {
 		resp, err := rt.RoundTrip(req)
 		if err != nil {
-			return nil, Classify(req.Method, req.URL.String(), err)
+			return nil, err
 		}
 		if !isRedirect(resp.StatusCode) {
 			return resp, nil

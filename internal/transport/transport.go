@@ -150,8 +150,9 @@ func New(o Options) (*Transport, error) {
 // CloseIdleConnections closes the connections that no request uses.
 func (t *Transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
 
-// RoundTrip sends one request. It adds the jar's cookies and the URL's userinfo as Basic credentials, unless the
-// request has an Authorization of its own; req is not changed. Every error is a *task.Error.
+// RoundTrip sends one request. It adds the jar's cookies and, unless the request has an Authorization of its own, the
+// URL's userinfo as Basic credentials or what the Authenticator has; req is not changed. Every error is a *task.Error, but
+// for one that an Asker returned.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := checkURL(req.URL); err != nil {
 		closeBody(req)
@@ -162,8 +163,25 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if m == nil {
 		ctx, m = Trace(ctx, nil)
 	}
+	out := prepared(ctx, req)
+	var resp *http.Response
+	var err error
+	if t.opts.Authenticator != nil {
+		resp, err = t.authenticate(out, m)
+	} else {
+		resp, err = t.send(out, m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	resp.Request = req
+	return resp, nil
+}
+
+// send sends req once, with the jar's cookies: a task.Transaction.
+func (t *Transport) send(req *http.Request, m *Metrics) (*http.Response, error) {
 	tx := m.begin(req)
-	resp, err := t.base.RoundTrip(t.outgoing(ctx, req))
+	resp, err := t.base.RoundTrip(t.outgoing(req))
 	if err == nil && resp.StatusCode == http.StatusProxyAuthRequired && req.URL.Scheme == "http" {
 		if p := t.proxyFor(req.URL); p != nil {
 			resp.Body.Close()
@@ -177,30 +195,34 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, t.fail(req, m, tx, err)
 	}
-	resp.Request = req
 	t.keepCookies(req, resp)
 	m.response(tx, resp)
 	return resp, nil
 }
 
-// outgoing is req as it is sent: with ctx, cookies and credentials.
-func (t *Transport) outgoing(ctx context.Context, req *http.Request) *http.Request {
-	cookies := t.cookiesFor(req)
-	basic := req.URL.User != nil && req.Header.Get("Authorization") == ""
+// prepared is req with ctx, and a query that can be sent.
+func prepared(ctx context.Context, req *http.Request) *http.Request {
 	query := escapeQuery(req.URL.RawQuery)
-	escaped := query != req.URL.RawQuery
-	if ctx == req.Context() && len(cookies) == 0 && !basic && !escaped {
+	if ctx == req.Context() && query == req.URL.RawQuery {
 		return req
 	}
 	out := req.WithContext(ctx)
-	if escaped {
+	if query != req.URL.RawQuery {
 		u := *req.URL
 		u.RawQuery = query
 		out.URL = &u
 	}
+	return out
+}
+
+// outgoing is req as it is sent: with cookies and, without an Authenticator, the URL's credentials.
+func (t *Transport) outgoing(req *http.Request) *http.Request {
+	cookies := t.cookiesFor(req)
+	basic := t.opts.Authenticator == nil && req.URL.User != nil && req.Header.Get("Authorization") == ""
 	if len(cookies) == 0 && !basic {
-		return out
+		return req
 	}
+	out := req.WithContext(req.Context())
 	out.Header = cloneHeader(req.Header)
 	if len(cookies) > 0 {
 		t.addCookies(out, cookies)

@@ -1,0 +1,252 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/urlsession/urlsession/internal/credential"
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// gate is a server that wants alice's password, p, by Basic, and says what it has seen.
+type gate struct {
+	*httptest.Server
+	mu   sync.Mutex
+	seen []string // method, path, scheme, user, length of the body
+}
+
+func newGate(t *testing.T, then http.HandlerFunc) *gate {
+	t.Helper()
+	g := &gate{}
+	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		user, password, _ := r.BasicAuth()
+		g.mu.Lock()
+		g.seen = append(g.seen, fmt.Sprintf("%s %s %q %d", r.Method, r.URL.Path, user, len(body)))
+		g.mu.Unlock()
+		if user != "alice" || password != "p" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="staff"`)
+			w.Header().Set("Set-Cookie", "gate=1")
+			w.WriteHeader(http.StatusUnauthorized)
+			io.WriteString(w, "who are you?")
+			return
+		}
+		if then != nil {
+			then(w, r)
+			return
+		}
+		io.WriteString(w, "hello")
+	}))
+	t.Cleanup(g.Close)
+	return g
+}
+
+func (g *gate) has(t *testing.T, want ...string) {
+	t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if got := strings.Join(g.seen, ", "); got != strings.Join(want, ", ") {
+		t.Errorf("the server has seen\n%s\nwant\n%s", got, strings.Join(want, ", "))
+	}
+	g.seen = nil
+}
+
+func alice(password string) credential.Credential {
+	return credential.Credential{User: "alice", Password: credential.NewSecret(password), Persistence: credential.Session}
+}
+
+// knowing is an Authenticator that has a credential for all of the origin of req.
+func knowing(t *testing.T, req *http.Request, c credential.Credential) *credential.Authenticator {
+	t.Helper()
+	s := credential.New()
+	if err := s.Set(t.Context(), credential.Origin(req.URL), c); err != nil {
+		t.Fatal(err)
+	}
+	return credential.NewAuthenticator(s, credential.Policy{})
+}
+
+// asking is req with somebody to ask.
+func asking(req *http.Request, fn Asker) *http.Request {
+	return req.WithContext(WithAsker(req.Context(), fn))
+}
+
+// put is a PUT of a body of four bytes that can be opened again.
+func put(t *testing.T, url string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "PUT", url, strings.NewReader("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}
+
+func TestOriginAsks(t *testing.T) {
+	g := newGate(t, nil)
+	req := put(t, g.URL+"/a b?q=a b")
+	tr := newTransport(t, Options{Authenticator: knowing(t, req, alice("p"))})
+	ctx, m := Trace(t.Context(), nil)
+	resp, body, err := fetch(tr, req.WithContext(ctx))
+	if err != nil || string(body) != "hello" || resp.Request.Header.Get("Authorization") != "" {
+		t.Fatalf("%q, %v", body, err)
+	}
+	g.has(t, `PUT /a b "" 4`, `PUT /a b "alice" 4`)
+	if list := m.Transactions(); len(list) != 2 || list[0].Status != 401 || list[1].Status != 200 || !list[1].Reused || list[0].End == 0 {
+		t.Errorf("transactions %+v", list)
+	}
+	fetch(tr, put(t, g.URL+"/again"))
+	g.has(t, `PUT /again "alice" 4`) // what it has taken it gets unasked
+}
+
+// Whoever is asked takes no connection, may answer more than once, and may keep what the server takes.
+func TestAsker(t *testing.T) {
+	g := newGate(t, nil)
+	var kept []credential.Stored
+	tr := newTransport(t, Options{
+		MaxConnsPerHost: 1, Authenticator: credential.NewAuthenticator(nil, credential.Policy{}),
+		Keep: func(_ context.Context, s credential.Stored) error {
+			kept = append(kept, s)
+			return errors.New("the disk is full")
+		},
+	})
+	var asked []credential.Challenge
+	req := asking(put(t, g.URL+"/"), func(_ context.Context, c credential.Challenge) (credential.Answer, error) {
+		if resp, body, err := fetch(tr, get(t, g.URL+"/meanwhile")); err != nil || resp.StatusCode != 401 || string(body) != "who are you?" {
+			t.Errorf("another request: %q, %v", body, err)
+		}
+		asked = append(asked, c)
+		return credential.Answer{Disposition: credential.Use, Credential: alice([]string{"q", "p"}[len(asked)-1])}, nil
+	})
+	if resp, _, err := fetch(tr, req); err != nil || resp.StatusCode != 200 {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	g.has(t, `PUT / "" 4`, `GET /meanwhile "" 0`, `PUT / "alice" 4`, `GET /meanwhile "" 0`, `PUT / "alice" 4`)
+	if len(asked) != 2 || asked[1].Failures != 1 || asked[1].Err == nil || asked[0].Space.Realm != "staff" {
+		t.Errorf("asked %+v", asked)
+	}
+	if len(kept) != 1 || kept[0].Space != asked[0].Space || !kept[0].Credential.Equal(alice("p")) {
+		t.Errorf("kept %+v", kept)
+	}
+}
+
+func TestAskerEndsIt(t *testing.T) {
+	g := newGate(t, nil)
+	tr := newTransport(t, Options{Authenticator: credential.NewAuthenticator(nil, credential.Policy{})})
+	parked := errors.New("parked")
+	coded := &task.Error{Op: "ask", Code: task.Cancelled}
+	for name, c := range map[string]struct {
+		answer credential.Answer
+		err    error
+		code   task.Code
+		body   string
+	}{
+		"its own error":      {err: parked},
+		"an error of a task": {err: coded},
+		"cancel":             {answer: credential.Answer{Disposition: credential.Cancel}, code: task.UserCancelledAuth},
+		"default":            {body: "who are you?"},
+		"reject":             {answer: credential.Answer{Disposition: credential.Reject}, body: "who are you?"},
+	} {
+		req := asking(put(t, g.URL+"/"), func(context.Context, credential.Challenge) (credential.Answer, error) { return c.answer, c.err })
+		resp, err := Follow(tr, req, Redirects{})
+		switch {
+		case c.err != nil:
+			if err != c.err {
+				t.Errorf("%s: %v", name, err)
+			}
+		case c.code != 0:
+			if e := wantCode(t, err, c.code); !e.Unsent || e.Status != 401 {
+				t.Errorf("%s: %+v", name, e)
+			}
+		case err != nil:
+			t.Errorf("%s: %v", name, err)
+		default:
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if string(body) != c.body || resp.StatusCode != 401 || err != nil {
+				t.Errorf("%s: %d, %q, %v", name, resp.StatusCode, body, err)
+			}
+		}
+	}
+}
+
+// The answer of an earlier attempt goes with the first request: a body is not sent in vain.
+func TestAnsweredBefore(t *testing.T) {
+	g := newGate(t, nil)
+	tr := newTransport(t, Options{Authenticator: credential.NewAuthenticator(nil, credential.Policy{})})
+	req := put(t, g.URL+"/")
+	space := credential.Origin(req.URL)
+	space.Realm, space.Method = "staff", credential.Basic
+	answer := credential.Answer{Disposition: credential.Use, Credential: alice("p")}
+	req = req.WithContext(WithAnswer(req.Context(), credential.Challenge{Space: space}, answer))
+	if resp, _, err := fetch(tr, req); err != nil || resp.StatusCode != 200 {
+		t.Errorf("%v, %v", resp, err)
+	}
+	g.has(t, `PUT / "alice" 4`)
+}
+
+// Nothing that is known of one origin goes to another, also where a redirect leads from one to the other and back.
+func TestRedirectsCarryNoCredential(t *testing.T) {
+	var other *gate
+	home := newGate(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" {
+			http.Redirect(w, r, other.URL+"/other", http.StatusTemporaryRedirect)
+		}
+	})
+	other = newGate(t, nil)
+	for name, url := range map[string]string{"stored": home.URL + "/", "userinfo": strings.Replace(home.URL, "//", "//alice:p@", 1) + "/"} {
+		req := put(t, url)
+		a := credential.NewAuthenticator(nil, credential.Policy{})
+		if name == "stored" {
+			a = knowing(t, req, alice("p"))
+		}
+		resp, err := Follow(newTransport(t, Options{Authenticator: a}), req, Redirects{})
+		if err != nil || resp.StatusCode != 401 {
+			t.Errorf("%s: %v, %v", name, resp, err)
+			continue
+		}
+		resp.Body.Close()
+		other.has(t, `PUT /other "" 4`)
+	}
+}
+
+func TestBodyThatIsSentOnce(t *testing.T) {
+	g := newGate(t, nil)
+	req := put(t, g.URL+"/")
+	req.GetBody = nil
+	tr := newTransport(t, Options{Authenticator: knowing(t, req, alice("p"))})
+	wantCode(t, second(tr.RoundTrip(req)), task.BodyStreamExhausted)
+	req = put(t, g.URL+"/")
+	req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("it is gone") }
+	e := wantCode(t, second(tr.RoundTrip(req)), task.BodyStreamExhausted)
+	if !strings.Contains(e.Error(), "it is gone") {
+		t.Error(e)
+	}
+}
+
+func TestRefusalIsSetAside(t *testing.T) {
+	for size, want := range map[int]bool{0: true, 100: true, refusalLimit: true, refusalLimit + 1: false, refusalLimit * 3: false} {
+		closed := false
+		text := strings.Repeat("x", size)
+		resp := &http.Response{ContentLength: -1, Body: aside{strings.NewReader(text), closer(func() { closed = true })}}
+		setAside(resp)
+		body, err := io.ReadAll(resp.Body)
+		if string(body) != text || err != nil || closed != want {
+			t.Errorf("%d bytes: %d, %v, closed %v", size, len(body), err, closed)
+		}
+		resp.Body.Close()
+		if !closed {
+			t.Errorf("%d bytes: not closed", size)
+		}
+	}
+	resp := &http.Response{ContentLength: 9, Body: io.NopCloser(io.MultiReader(strings.NewReader("cut"), failing{io.ErrUnexpectedEOF}))}
+	setAside(resp)
+	if body, err := io.ReadAll(resp.Body); string(body) != "cut" || err != io.ErrUnexpectedEOF {
+		t.Errorf("%q, %v", body, err)
+	}
+}
