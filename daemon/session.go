@@ -212,7 +212,7 @@ func (s *session) admit(op string, spec *task.Spec) error {
 	refuse := func(code task.Code, err error) error {
 		return &task.Error{Op: op, URL: task.Redact(spec.Request.URL), Code: code, Err: err}
 	}
-	if spec.Policy.Ask != (task.Ask{}) {
+	if spec.Policy.Ask.Redirect || spec.Policy.Ask.Response {
 		return refuse(task.Unknown, errors.New("a task in the background asks for no decision about redirects and responses: nobody may be there to take it"))
 	}
 	if spec.Stream {

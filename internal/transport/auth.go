@@ -19,9 +19,7 @@ const refusalLimit = 64 << 10
 func (t *Transport) authenticate(req *http.Request, m *Metrics) (*http.Response, error) {
 	server := t.opts.Authenticator.Begin(req)
 	server.Asks = askerOf(req.Context()) != nil
-	if a, ok := req.Context().Value(answeredKey{}).(answered); ok {
-		server.Answered(a.challenge, a.answer)
-	}
+	giveAnswers(req.Context(), server, credential.Origin(req.URL))
 	out := req
 	if value := server.Authorize(); !value.IsZero() {
 		out = authorized(req, server.Field(), value)
