@@ -327,6 +327,8 @@ func (c *Configuration) checkKind() error {
 		return badField("OnRedirect", "is set"+process)
 	case c.OnResponse != nil:
 		return badField("OnResponse", "is set"+process)
+	case c.OnTokenRefresh != nil:
+		return badField("OnTokenRefresh", "is set"+process)
 	case c.CookieStorage != nil && !daemons:
 		return badField("CookieStorage", "is one of this process, and a background session's cookies are in the daemon; leave it as Background sets it, or nil for none")
 	case !c.WaitsForConnectivity:

@@ -34,7 +34,11 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, &Error{Op: "send request", URL: task.RedactURL(req.URL), Code: ErrSessionInvalidated}
 	}
-	resp, err := t.next.RoundTrip(t.withAdditional(req))
+	out := t.withAdditional(req)
+	if t.s.config.OnChallenge != nil {
+		out = out.WithContext(transport.WithAsker(out.Context(), t.s.askAbout))
+	}
+	resp, err := t.next.RoundTrip(out)
 	if err != nil {
 		return nil, publicError("send request", err)
 	}
