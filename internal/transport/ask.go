@@ -32,18 +32,6 @@ func WithAnswer(ctx context.Context, c credential.Challenge, a credential.Answer
 	return context.WithValue(ctx, answeredKey{}, append(slices.Clip(before), answered{c, a}))
 }
 
-// giveAnswers tells an exchange the answers of ctx that are for its server; space is that server's, for all realms and methods.
-func giveAnswers(ctx context.Context, x *credential.Exchange, space credential.Space) {
-	all, _ := ctx.Value(answeredKey{}).([]answered)
-	for _, a := range all {
-		of := a.challenge.Space
-		of.Realm, of.Method = "", credential.AnyMethod
-		if of == space {
-			x.Answered(a.challenge, a.answer)
-		}
-	}
-}
-
 func askerOf(ctx context.Context) Asker {
 	fn, _ := ctx.Value(askerKey{}).(Asker)
 	return fn
