@@ -46,7 +46,11 @@ func attach(c Configuration, proxy transport.Proxy, t chain) (*Session, error) {
 
 // newBackground is a session over a client. Its Close ends the client.
 func newBackground(c Configuration, client *control.Client, t chain) *Session {
-	return newSession(c, client, t, func() error { client.Close(); return nil })
+	s := newSession(c, client, t, func() error { client.Close(); return nil })
+	if c.CredentialStorage != nil {
+		s.credentials = sessionCredentials(c.Daemon.State, c.Identifier)
+	}
+	return s
 }
 
 // wire is the configuration as the daemon takes it: with everything resolved that is another thing there than here.
@@ -57,7 +61,15 @@ func (c *Configuration) wire(proxy transport.Proxy) (control.Configuration, erro
 			Proxy:   control.Proxy{URL: proxy.URL, HTTP: proxy.HTTP, HTTPS: proxy.HTTPS, Except: proxy.Except},
 			TLS:     control.TLS{MinVersion: c.TLSMinimumVersion, Roots: c.RootCAs, Insecure: c.InsecureSkipVerify},
 			Cookies: c.CookieStorage != nil, SetCookies: c.SetCookies, AcceptPolicy: cookiePolicies[c.CookieAcceptPolicy],
+			Credentials: c.CredentialStorage != nil,
 		},
+	}
+	netrc, err := c.netrc()
+	if err != nil {
+		return w, err
+	}
+	if netrc != nil {
+		w.Chain.Netrc = netrc.Text().Reveal()
 	}
 	for i, cert := range c.ClientCertificates {
 		key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 )
 
@@ -71,7 +72,7 @@ func (c Credential) Format(w fmt.State, _ rune) {
 
 // MarshalJSON shows the user alone: what is to be kept is kept by a CredentialStorage.
 func (c Credential) MarshalJSON() ([]byte, error) {
-	return []byte(fmt.Sprintf(`{"user":%q}`, c.User)), nil
+	return json.Marshal(map[string]string{"user": c.User})
 }
 
 // Challenge is what Configuration.OnChallenge answers.

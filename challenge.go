@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -36,10 +35,6 @@ var dispositions = map[ChallengeDisposition]task.Disposition{
 	UseDefaultHandling: task.UseDefault, UseCredential: task.UseCredential, CancelChallenge: task.CancelTask, RejectProtectionSpace: task.RejectSpace,
 }
 
-var persistences = map[Persistence]credential.Persistence{
-	PersistenceNone: credential.None, PersistenceForSession: credential.Session, PersistencePermanent: credential.Permanent,
-}
-
 // decision is the answer as it answers a ticket. Its error says why it cannot.
 func (a ChallengeAnswer) decision() (task.Decision, error) {
 	d, ok := dispositions[a.Disposition]
@@ -51,8 +46,7 @@ func (a ChallengeAnswer) decision() (task.Decision, error) {
 		return task.Decision{Answer: answer}, nil
 	}
 	c := a.Credential
-	persistence, ok := persistences[c.Persistence]
-	answer.Credential = &task.Credential{User: c.User, Password: c.Password, Token: c.Token, Persistence: persistence.String()}
+	answer.Credential = &task.Credential{User: c.User, Password: c.Password, Token: c.Token, Persistence: credentialOf(c).Persistence.String()}
 	var err error
 	switch {
 	case c.Certificate != nil:
@@ -61,7 +55,7 @@ func (a ChallengeAnswer) decision() (task.Decision, error) {
 		err = errors.New("its credential is empty; give a user and password, or a token")
 	case c.Token != "" && c.Password != "":
 		err = errors.New("its credential has both a password and a token; give the one that the method takes")
-	case !ok:
+	case c.Persistence < PersistenceNone || c.Persistence > PersistencePermanent:
 		err = fmt.Errorf("the persistence %d is none of the constants", c.Persistence)
 	}
 	return task.Decision{Answer: answer}, err
@@ -76,27 +70,4 @@ func challengeOf(c *task.Challenge) Challenge {
 		out.Err = errors.New(c.Message)
 	}
 	return out
-}
-
-// askAbout is OnChallenge for requests that are no task's.
-func (s *Session) askAbout(ctx context.Context, c credential.Challenge) (credential.Answer, error) {
-	asked := Challenge{Space: ProtectionSpace{
-		Proxy: c.Space.Proxy, Scheme: c.Space.Scheme, Host: c.Space.Host, Port: c.Space.Port, Realm: c.Space.Realm, Method: AuthMethod(c.Space.Method),
-	}, PreviousFailures: c.Failures, Err: c.Err}
-	if c.Proposed != nil {
-		asked.ProposedUser = c.Proposed.User
-	}
-	a := s.config.OnChallenge(ctx, nil, asked)
-	switch a.Disposition {
-	case CancelChallenge:
-		return credential.Answer{Disposition: credential.Cancel}, nil
-	case RejectProtectionSpace:
-		return credential.Answer{Disposition: credential.Reject}, nil
-	case UseCredential:
-		return credential.Answer{Disposition: credential.Use, Credential: credential.Credential{
-			User: a.Credential.User, Password: credential.NewSecret(a.Credential.Password), Token: credential.NewSecret(a.Credential.Token),
-			Persistence: persistences[a.Credential.Persistence],
-		}}, nil
-	}
-	return credential.Answer{}, nil
 }

@@ -106,25 +106,6 @@ func TestChallengesAreDecided(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, resp, err)
 		}
 	}
-
-	client := http.Client{Transport: s.RoundTripper()}
-	for name, c := range map[string]struct {
-		answer ChallengeAnswer
-		status int
-	}{"used": {using(hunter), 200}, "later": {ChallengeAnswer{Disposition: AnswerLater}, 401}, "reject": {ChallengeAnswer{Disposition: RejectProtectionSpace}, 401}} {
-		decide = func(Challenge) ChallengeAnswer { return c.answer }
-		resp, err := client.Get(srv.URL + "/client/" + name)
-		if err != nil || resp.StatusCode != c.status {
-			t.Fatalf("%s: %v, %v", name, resp, err)
-		}
-		resp.Body.Close()
-	}
-	decide = func(Challenge) ChallengeAnswer { return ChallengeAnswer{Disposition: CancelChallenge} }
-	_, err = client.Get(srv.URL + "/client/cancelled")
-	wantCode(t, err, ErrUserCancelledAuth)
-	if last := asked[len(asked)-1]; last.Ticket != "" {
-		t.Errorf("a request that is no task's has ticket %s", last.Ticket)
-	}
 }
 
 // challengeOfTask is the newest event of its kind that the task has, once it has so many.
@@ -147,6 +128,7 @@ func challengeOfTask(t *testing.T, task *Task, nth int) Challenged {
 func TestChallengeIsAnsweredLater(t *testing.T) {
 	srv := locked(t)
 	d := startDaemon(t)
+	d.lasting = true
 	var called atomic.Int32
 	later := func(c *Configuration) {
 		c.OnChallenge = func(context.Context, *Task, Challenge) ChallengeAnswer {
@@ -209,6 +191,7 @@ func TestChallengeIsAnsweredLater(t *testing.T) {
 func TestAttachedFunctionAnswersWhatIsOpen(t *testing.T) {
 	srv := locked(t)
 	d := startDaemon(t)
+	d.lasting = true
 	first := d.attach(t, func(c *Configuration) {
 		c.OnChallenge = func(context.Context, *Task, Challenge) ChallengeAnswer { return ChallengeAnswer{Disposition: AnswerLater} }
 	})

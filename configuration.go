@@ -72,12 +72,16 @@ type Configuration struct {
 	SetCookies bool
 
 	// CredentialStorage keeps credentials; nil: none are kept, nor looked for. Ephemeral sets a new one in memory. Default sets
-	// that of Application, which is sealed in a file, as CookieStorage; New takes that of the name that stands there then. Those of
-	// a background session are the daemon's, one set a session: Background sets what stands for them, which or nil are the only
-	// values there. What is stored is tried before OnChallenge is asked.
+	// that of Application, which is sealed in a file, as CookieStorage; New takes that of the name that stands there then. It is
+	// looked at when a server first wants to know who asks. Where its file cannot be read or written, credentials are in memory,
+	// and Flush and Close return the error. What is stored is tried before OnChallenge is asked.
+	//
+	// Those of a background session are the daemon's, one set a session, kept also when the session is invalidated and made anew:
+	// Background sets what stands for them, which or nil are the only values there. Session.CredentialStorage has them.
 	CredentialStorage *CredentialStorage
-	// Netrc is the path of a .netrc, which is asked for credentials after CredentialStorage. New reads it: what is no .netrc
-	// it refuses; later changes of the file change nothing. Empty: none.
+	// Netrc is the path of a .netrc, which is asked for credentials after CredentialStorage. New reads it, and refuses what is
+	// none, or missing; later changes of the file change nothing. That of a background session goes to the daemon, which
+	// keeps it encrypted: 64 KiB are the most there. Empty: none.
 	Netrc string
 
 	// URLCache keeps the responses of data and upload tasks, and of RoundTripper; nil: none are kept. A download's go to its
@@ -193,12 +197,13 @@ const (
 	defaultConnectionsPerHost = 6
 )
 
-// Default is the configuration of a session whose cookies last, and which shares them with the other default sessions of
-// its Application, in this process and others. It does no I/O.
+// Default is the configuration of a session whose cookies and credentials last, and which shares them with the other default
+// sessions of its Application, in this process and others. It does no I/O.
 func Default() Configuration {
 	c := base(kindDefault)
 	c.Application = programName()
 	c.CookieStorage = cookiesOf(c.Application)
+	c.CredentialStorage = credentialsOf(c.Application)
 	return c
 }
 
@@ -207,6 +212,7 @@ func Default() Configuration {
 func Ephemeral() Configuration {
 	c := base(kindEphemeral)
 	c.CookieStorage = cookie.New()
+	c.CredentialStorage = NewCredentialStorage()
 	return c
 }
 
@@ -223,6 +229,7 @@ func Background(identifier string) Configuration {
 	c.WaitsForConnectivity = true
 	c.Retries = -1
 	c.CookieStorage = daemonCookies{}
+	c.CredentialStorage = daemonCredentials
 	return c
 }
 
@@ -316,6 +323,8 @@ func (c *Configuration) checkKind() error {
 			return badField("LaunchCommand", background)
 		case daemons:
 			return badField("CookieStorage", "is a background session's, whose cookies are in the daemon; take that of Default or Ephemeral, or nil")
+		case c.CredentialStorage == daemonCredentials:
+			return badField("CredentialStorage", "is a background session's, whose credentials are in the daemon; take that of Default or Ephemeral, or nil")
 		}
 		return nil
 	}
@@ -329,6 +338,8 @@ func (c *Configuration) checkKind() error {
 		return badField("OnResponse", "is set"+process)
 	case c.OnTokenRefresh != nil:
 		return badField("OnTokenRefresh", "is set"+process)
+	case c.CredentialStorage != nil && c.CredentialStorage != daemonCredentials:
+		return badField("CredentialStorage", "is one of this process, and a background session's credentials are in the daemon; leave it as Background sets it, or nil for none")
 	case c.CookieStorage != nil && !daemons:
 		return badField("CookieStorage", "is one of this process, and a background session's cookies are in the daemon; leave it as Background sets it, or nil for none")
 	case !c.WaitsForConnectivity:
@@ -401,6 +412,10 @@ func (c *Configuration) transport(proxy transport.Proxy) (*transport.Transport, 
 	if _, elsewhere := jar.(daemonCookies); elsewhere {
 		jar = nil
 	}
+	authenticator, err := c.authenticator()
+	if err != nil {
+		return nil, err
+	}
 	t, err := transport.New(transport.Options{
 		MaxConnsPerHost: c.MaximumConnectionsPerHost,
 		Proxy:           proxy,
@@ -409,6 +424,7 @@ func (c *Configuration) transport(proxy transport.Proxy) (*transport.Transport, 
 			Certificates: c.ClientCertificates, Insecure: c.InsecureSkipVerify,
 		},
 		Jar: jar, SetCookies: c.SetCookies, AcceptPolicy: acceptPolicies[c.CookieAcceptPolicy],
+		Authenticator: authenticator, Keep: c.keep(),
 	})
 	if err != nil {
 		return nil, badField("Proxy", "cannot be used: "+err.Error())

@@ -310,6 +310,38 @@ func ExampleSession_DownloadTasks() {
 	// go.tar.gz
 }
 
+func ExampleCredentialStorage() {
+	ctx := context.Background()
+	srv := origin()
+	defer srv.Close()
+	srv.Always("/hello", urlsessiontest.When(urlsessiontest.Without("Authorization"), urlsessiontest.Unauthorized(`Basic realm="r"`)))
+
+	s, err := urlsession.New(urlsession.Ephemeral()) // Default keeps them in an encrypted file
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	space, err := urlsession.SpaceOf(srv.URL) // all that this server asks for
+	if err != nil {
+		log.Fatal(err)
+	}
+	c := urlsession.Credential{User: "me", Password: "open sesame", Persistence: urlsession.PersistencePermanent}
+	if err := s.CredentialStorage().Set(ctx, space, c); err != nil {
+		log.Fatal(err)
+	}
+	body, _, err := s.Data(ctx, urlsession.Get(srv.URL+"/hello"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s\n", body)
+	for _, stored := range s.CredentialStorage().All() {
+		fmt.Println(stored.Credential)
+	}
+	// Output:
+	// hello
+	// credential (user and password) of "me"
+}
+
 func ExampleSession_RoundTripper() {
 	srv := origin()
 	defer srv.Close()

@@ -3,14 +3,15 @@ package urlsession
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	// Tests of what starts a daemon have this binary be the command that does, and the daemon; those of cookies, another
-	// program of the application.
+	// Tests of what starts a daemon have this binary be the command that does, and the daemon; those of storages,
+	// another program of the application.
 	if len(os.Args) == 2 {
 		switch os.Args[1] {
 		case "daemon-start":
@@ -19,12 +20,17 @@ func TestMain(m *testing.M) {
 			os.Exit(runDaemonProcess())
 		case "cookies":
 			os.Exit(runCookiesProcess())
+		case "credentials":
+			os.Exit(runCredentialsProcess())
 		}
 	}
 	// No test touches what the user's own programs keep.
 	dir, err := os.MkdirTemp("", "urlsession")
 	if err == nil {
 		err = os.Setenv("XDG_DATA_HOME", dir)
+	}
+	if err == nil {
+		err = os.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(dir, "none")) // nor the keyring
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

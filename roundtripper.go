@@ -10,13 +10,13 @@ import (
 	"github.com/urlsession/urlsession/internal/transport"
 )
 
-// RoundTripper is the session's chain for code that speaks net/http: its connections, proxies, TLS, cookies and
-// additional headers, and its decoding of gzip, br and zstd (for requests that set no Accept-Encoding). It follows no
+// RoundTripper is the session's chain for code that speaks net/http: its connections, proxies, TLS, cookies,
+// credentials and additional headers, and its decoding of gzip, br and zstd (for requests that set no Accept-Encoding). It follows no
 // redirects, since http.Client does; it makes no tasks and events, and knows no timeouts, retries and RateLimit. Its
 // errors are *Error.
 //
-// That of a background session works in this process, by the session's configuration and without cookies, which are the
-// daemon's: nothing of it outlives the process.
+// That of a background session works in this process, by the session's configuration and without cookies and stored
+// credentials, which are the daemon's: nothing of it outlives the process.
 //
 // It must have an http.Client without a Jar, where the session has a CookieStorage. Once the session was invalidated it
 // fails with ErrSessionInvalidated; what is under way then is its caller's to end.
@@ -34,11 +34,7 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, &Error{Op: "send request", URL: task.RedactURL(req.URL), Code: ErrSessionInvalidated}
 	}
-	out := t.withAdditional(req)
-	if t.s.config.OnChallenge != nil {
-		out = out.WithContext(transport.WithAsker(out.Context(), t.s.askAbout))
-	}
-	resp, err := t.next.RoundTrip(out)
+	resp, err := t.next.RoundTrip(t.withAdditional(req))
 	if err != nil {
 		return nil, publicError("send request", err)
 	}

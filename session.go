@@ -17,7 +17,7 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// Session makes tasks and runs them, with one pool of connections, one storage of cookies and one set of limits. It is
+// Session makes tasks and runs them, with one pool of connections, its storages and one set of limits. It is
 // made by New, or is Shared. Its methods may be called from any goroutine. It ends by Close, or by InvalidateAndCancel or
 // FinishTasksAndInvalidate; a session that is dropped without goes on holding its connections.
 //
@@ -34,6 +34,8 @@ type Session struct {
 	chain   chain
 	handles handles
 	shared  bool
+
+	credentials *CredentialStorage // nil: there is none
 
 	invalidated atomic.Bool
 	shutDown    func() error
@@ -53,10 +55,12 @@ type service interface {
 type chain interface {
 	http.RoundTripper
 	CloseIdleConnections()
+	Forget() // what was learnt of users, and connections that may be theirs
 }
 
 // New makes a session. It takes a copy of the configuration, and refuses one that Default, Ephemeral and Background did
-// not make, and values that mean nothing: the error names the field and the remedy. In process it does no I/O.
+// not make, and values that mean nothing: the error names the field and the remedy. In process it does no I/O,
+// but for reading Netrc.
 //
 // For a background session it asks the daemon to make it, or to attach to the one that there is, and starts the daemon
 // where it does not run (see Daemon.Command). Environment, relative paths and programs are resolved now: the daemon uses
@@ -71,6 +75,9 @@ func New(c Configuration) (*Session, error) {
 	}
 	if _, ok := c.CookieStorage.(*applicationCookies); ok && c.kind == kindDefault {
 		c.CookieStorage = cookiesOf(c.Application) // which may have been changed since Default
+	}
+	if c.kind == kindDefault && c.CredentialStorage == credentialsOf("") {
+		c.CredentialStorage = credentialsOf(c.Application) // as the cookies
 	}
 	proxy, err := c.Proxy.resolve()
 	if err != nil {
@@ -95,7 +102,11 @@ func open(c Configuration, t chain) *Session {
 			t.CloseIdleConnections()
 			return c.flush(ctx)
 		},
-		Reset: c.reset,
+		Reset: func(ctx context.Context) error {
+			err := c.reset(ctx)
+			t.Forget()
+			return err
+		},
 	})
 	return newSession(c, e, t, func() error {
 		err := e.Close()
@@ -107,7 +118,7 @@ func open(c Configuration, t chain) *Session {
 
 // newSession is a session over a service. shutDown ends the service: an engine with its tasks, a client without.
 func newSession(c Configuration, svc service, chain chain, shutDown func() error) *Session {
-	s := &Session{config: c, policy: c.policy(), svc: svc, chain: chain}
+	s := &Session{config: c, policy: c.policy(), svc: svc, chain: chain, credentials: c.CredentialStorage}
 	s.handles = handles{svc: svc, held: make(map[task.ID]holding)}
 	s.shutDown = shutDown
 	if c.OnRedirect != nil || c.OnResponse != nil || c.OnChallenge != nil {
@@ -157,6 +168,7 @@ func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func (r refusing) CloseIdleConnections() {}
+func (r refusing) Forget()               {}
 
 // Configuration is a copy of the session's configuration.
 func (s *Session) Configuration() Configuration { return s.config.clone() }
@@ -409,7 +421,7 @@ func (s *Session) invalidate(ctx context.Context, op string, do func(context.Con
 // have calls of OnRedirect, OnResponse and OnChallenge. A background session is left as it is: its tasks go on in the daemon, and New
 // of its identifier finds them again; calls and loops under way here fail with ErrSessionInvalidated, as do later ones.
 //
-// Then the cookies of a session in process are made durable, which takes 10 s at most, and an error of that is Close's;
+// Then the cookies and credentials of a session in process are made durable, which takes 10 s at most, and an error of that is Close's;
 // and the connections are closed. No goroutine of the session is left, but for RoundTripper's requests that are still
 // under way, and loops over events of a session in process that their caller has not left. Close may be called again,
 // from any goroutine but those functions'. What is known of the tasks of a session in process can still be asked for.
@@ -425,16 +437,16 @@ func (s *Session) Close() error {
 	return s.closeErr
 }
 
-// Flush makes durable what the session remembers, which are its cookies, here or in the daemon, and drops idle connections.
-// When it returns nil, what was received before the call outlives the process, kill -9 and the loss of power; see
-// Configuration.CookieStorage for what is kept. Running tasks are not disturbed.
+// Flush makes durable what the session remembers, which are its cookies and credentials, here or in the daemon, and drops idle
+// connections. When it returns nil, what was received before the call outlives the process, kill -9 and the loss of power;
+// see Configuration.CookieStorage and CredentialStorage for what is kept. Running tasks are not disturbed.
 func (s *Session) Flush(ctx context.Context) error {
 	return publicError("flush session", s.svc.Flush(ctx))
 }
 
-// Reset removes the cookies and their file, then flushes; see Configuration.CookieStorage. It returns when that is done.
-// Those of a default session are gone for all sessions of its application, in other processes within a second. Running
-// tasks are not disturbed.
+// Reset removes the cookies and credentials and their files, and what was learnt of servers that ask who is there, then flushes;
+// see Configuration.CookieStorage and CredentialStorage. It returns when that is done. Those of a default session are gone for
+// all sessions of its application, in other processes within a second. Running tasks are not disturbed.
 func (s *Session) Reset(ctx context.Context) error {
 	return publicError("reset session", s.svc.Reset(ctx))
 }

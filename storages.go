@@ -2,6 +2,7 @@ package urlsession
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 )
@@ -11,12 +12,20 @@ const closeFor = 10 * time.Second
 
 // flush makes durable what a session in process remembers.
 func (c *Configuration) flush(ctx context.Context) error {
-	return flushCookies(ctx, c.CookieStorage)
+	err := flushCookies(ctx, c.CookieStorage)
+	if c.CredentialStorage != nil {
+		err = errors.Join(err, c.CredentialStorage.Flush(ctx))
+	}
+	return err
 }
 
 // reset empties what a session in process remembers, and removes its files. What it cannot empty does not keep it from the rest.
-func (c *Configuration) reset(context.Context) error {
-	return resetCookies(c.CookieStorage)
+func (c *Configuration) reset(ctx context.Context) error {
+	err := resetCookies(c.CookieStorage)
+	if c.CredentialStorage != nil {
+		err = errors.Join(err, c.CredentialStorage.Reset(ctx))
+	}
+	return err
 }
 
 // resetCookies empties a storage that can be emptied.

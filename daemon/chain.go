@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/urlsession/urlsession/internal/control"
+	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/transport"
 )
 
@@ -17,15 +19,29 @@ var acceptPolicies = map[control.CookiePolicy]transport.AcceptPolicy{
 	control.CookiesNever:            transport.AcceptNever,
 }
 
-// newTransport makes a chain from its form on the wire. jar is the session's; a chain without cookies does not use it.
-func newTransport(c *control.Chain, perHost int, jar http.CookieJar) (*transport.Transport, error) {
+// remembered is what a session's chains have in common; the zero value remembers nothing.
+type remembered struct {
+	jar         http.CookieJar
+	credentials *credential.Storage
+	keep        func(context.Context, credential.Stored) error // what a server has taken
+}
+
+// newTransport makes a chain from its form on the wire. One without cookies or credentials does not use those of the session.
+func newTransport(c *control.Chain, perHost int, r remembered) (*transport.Transport, error) {
+	authenticator, err := newAuthenticator(c, r.credentials)
+	if err != nil {
+		return nil, err
+	}
 	o := transport.Options{
-		MaxConnsPerHost: perHost, SetCookies: c.SetCookies,
+		MaxConnsPerHost: perHost, SetCookies: c.SetCookies, Authenticator: authenticator,
 		Proxy: transport.Proxy{URL: c.Proxy.URL, HTTP: c.Proxy.HTTP, HTTPS: c.Proxy.HTTPS, Except: c.Proxy.Except},
 		TLS:   transport.TLS{MinVersion: c.TLS.MinVersion, Insecure: c.TLS.Insecure},
 	}
 	if c.Cookies {
-		o.Jar = jar
+		o.Jar = r.jar
+	}
+	if c.Credentials {
+		o.Keep = r.keep
 	}
 	var ok bool
 	if o.AcceptPolicy, ok = acceptPolicies[c.AcceptPolicy]; !ok {

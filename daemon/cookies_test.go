@@ -44,7 +44,9 @@ func (j *jarTest) wants(c *control.Client, want string) {
 }
 
 // file is where a session's cookies are.
-func (j *jarTest) file(id string) string { return filepath.Join(sessionFolder(j.state, id), "cookies") }
+func (j *jarTest) file(id string) string {
+	return filepath.Join(control.SessionFolder(j.state, id), "cookies")
+}
 
 // TestCookiesLast over restarts, in order and not, and over an end of the session, until Reset. Those without an expiry end
 // with the daemon.
@@ -129,7 +131,7 @@ func TestNoCookiesNoFiles(t *testing.T) {
 	must(t, c.Flush(within(t)))
 	must(t, c.Reset(within(t)))
 	d.stop()
-	for _, path := range []string{sessionFolder(j.state, "s"), filepath.Join(j.state, "cookies.key")} {
+	for _, path := range []string{control.SessionFolder(j.state, "s"), filepath.Join(j.state, "cookies.key")} {
 		if exists(path) {
 			t.Errorf("there is %s", path)
 		}

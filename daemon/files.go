@@ -3,8 +3,6 @@ package daemon
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -18,12 +16,6 @@ import (
 	"github.com/urlsession/urlsession/internal/durable"
 	"github.com/urlsession/urlsession/internal/task"
 )
-
-// sessionFolder is where a session's files are.
-func sessionFolder(state, identifier string) string {
-	sum := sha256.Sum256([]byte(identifier))
-	return filepath.Join(state, "sessions", hex.EncodeToString(sum[:16]))
-}
 
 // place is a folder in a session's. It is made, durably, when first needed: a thousand sessions without files cost none.
 type place struct {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/engine"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/urlsessiontest"
@@ -36,7 +37,7 @@ func files(t *testing.T, dir string) (names []string) {
 }
 
 func TestBodies(t *testing.T) {
-	dir := filepath.Join(sessionFolder(t.TempDir(), "s"), "bodies")
+	dir := filepath.Join(control.SessionFolder(t.TempDir(), "s"), "bodies")
 	b := &bodies{place{dir: dir}}
 	if ids, err := b.List(); err != nil || len(ids) != 0 || exists(dir) {
 		t.Errorf("before the first: %v, %v", ids, err)
@@ -73,7 +74,7 @@ func TestBodies(t *testing.T) {
 }
 
 func TestSpool(t *testing.T) {
-	dir := filepath.Join(sessionFolder(t.TempDir(), "s"), "spool")
+	dir := filepath.Join(control.SessionFolder(t.TempDir(), "s"), "spool")
 	s := &spool{place{dir: dir}}
 	content := urlsessiontest.Body{Seed: 1, Size: spoolBuffer*2 + 1}
 	kept, err := s.Keep(t.Context(), content.Reader())
@@ -117,7 +118,7 @@ func TestTemporaryDownload(t *testing.T) {
 	start(t, state)
 	c := dial(t, state, "s")
 	rec := succeed(t, c, create(t, c, download(srv.URL+"/f", "")))
-	if dir := filepath.Join(sessionFolder(state, "s"), "temporary"); filepath.Dir(rec.Path) != dir {
+	if dir := filepath.Join(control.SessionFolder(state, "s"), "temporary"); filepath.Dir(rec.Path) != dir {
 		t.Errorf("the file is %s, not in %s", rec.Path, dir)
 	}
 	must(t, file.CheckFile(rec.Path))

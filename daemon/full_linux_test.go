@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/urlsessiontest"
 )
@@ -68,7 +69,7 @@ func TestFolderOnAFullDisk(t *testing.T) {
 
 func TestSpoolOnAFullDisk(t *testing.T) {
 	state := smallDisk(t, "1m")
-	s := &spool{place{dir: filepath.Join(sessionFolder(state, "s"), "spool")}}
+	s := &spool{place{dir: filepath.Join(control.SessionFolder(state, "s"), "spool")}}
 	_, err := s.Keep(t.Context(), urlsessiontest.Body{Size: 2 << 20}.Reader())
 	code(t, err, task.CannotWriteFile)
 	says(t, err, state, "make room")
@@ -97,7 +98,7 @@ func TestFullDisk(t *testing.T) {
 	up := task.Spec{Kind: task.Upload, Request: task.Request{Method: "PUT", URL: srv.URL + "/u", Body: &task.Body{Size: body.Size()}}, Policy: policy}
 	_, err := c.Create(within(t), up, body)
 	code(t, err, task.CannotWriteFile)
-	if left := files(t, filepath.Join(sessionFolder(state, "s"), "spool")); len(left) != 0 {
+	if left := files(t, filepath.Join(control.SessionFolder(state, "s"), "spool")); len(left) != 0 {
 		t.Errorf("a body that did not fit leaves %v", left)
 	}
 	spec := data(srv.URL + "/f")

@@ -62,7 +62,7 @@ func (g *generations) with(c control.Configuration, inUse func() (map[int]bool, 
 		}
 		maps.DeleteFunc(next.Chains, func(number int, _ control.Chain) bool { return !used[number] }) // all, so that it is asked seldom
 		if len(next.Chains) >= maxGenerations {
-			return next, fmt.Errorf("%d configurations that differ in proxy, TLS or cookies are in use by tasks that have not ended; wait for some to end, or cancel them", maxGenerations)
+			return next, fmt.Errorf("%d configurations that differ in proxy, TLS, cookies or credentials are in use by tasks that have not ended; wait for some to end, or cancel them", maxGenerations)
 		}
 	}
 	next.Last++
@@ -87,7 +87,7 @@ func checkConfiguration(c *control.Configuration) error {
 	if err := checkLaunch(&c.Launch); err != nil {
 		return err
 	}
-	t, err := newTransport(&c.Chain, 1, nil)
+	t, err := newTransport(&c.Chain, 1, remembered{})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/cookie"
+	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/engine"
 	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/task"
@@ -27,6 +28,8 @@ type session struct {
 	jar       *cookie.Storage
 	launcher  *launcher
 	temporary place
+
+	credentials *credential.Storage
 
 	mu         sync.Mutex
 	kept       generations
@@ -47,9 +50,9 @@ func (ss *sessions) open(ctx context.Context, id string) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the session's configuration: %w", err)
 	}
-	folder := sessionFolder(ss.state, id)
+	folder := control.SessionFolder(ss.state, id)
 	s := &session{
-		ss: ss, id: id, kept: g, jar: ss.cookies(id), temporary: place{dir: filepath.Join(folder, "temporary")},
+		ss: ss, id: id, kept: g, jar: ss.cookies(id), credentials: ss.credentials(id), temporary: place{dir: filepath.Join(folder, "temporary")},
 		creating: make(map[int]int), transports: make(map[int]*transport.Transport),
 	}
 	s.launcher = &launcher{waits: s.waits, start: startCommand(ss.state, id), log: ss.log.With("session", id), launch: g.Newest.Launch}
@@ -66,19 +69,22 @@ func (s *session) engineOptions(folder string) engine.Options {
 	return engine.Options{
 		Session: s.id, Store: ss.db.Session(s.id), Chain: s.chain, Network: ss.network,
 		MaxPerHost: s.kept.Newest.MaximumConnectionsPerHost, RateLimit: s.kept.Newest.RateLimit,
-		Flush: s.flush, Reset: func(context.Context) error { return s.jar.Reset() }, // then it flushes
+		Flush: s.flush, Reset: s.reset,
 		Bodies: &bodies{place{dir: filepath.Join(folder, "bodies")}}, Spool: &spool{place{dir: filepath.Join(folder, "spool")}},
 		Retention: ss.options.retention(),
 		Temporary: s.temporary.dir, Unattended: s.launcher.wake, Power: ss.power,
 	}
 }
 
-// stop ends the engine, and makes the cookies durable; a launch command that runs goes on.
+// stop ends the engine, and makes cookies and credentials durable; a launch command that runs goes on.
 func (s *session) stop(ctx context.Context) error {
 	s.launcher.stop()
 	err := s.Engine.Stop(ctx)
 	if err := s.jar.Close(); err != nil {
 		s.ss.log.Error("cookies of a session are lost", "session", s.id, "error", err)
+	}
+	if err := s.credentials.Flush(context.WithoutCancel(ctx)); err != nil {
+		s.ss.log.Error("credentials of a session are lost, or cannot be read", "session", s.id, "error", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +162,7 @@ func (s *session) chain(spec *task.Spec) (http.RoundTripper, error) {
 		return nil, &task.Error{Op: "send", Code: task.NoSharedContainer,
 			Err: fmt.Errorf("configuration %d of the session is not kept any more; create the task anew", number)}
 	}
-	t, err := newTransport(&c, s.kept.Newest.MaximumConnectionsPerHost, s.jar)
+	t, err := newTransport(&c, s.kept.Newest.MaximumConnectionsPerHost, remembered{s.jar, s.credentials, s.taken})
 	if err != nil {
 		return nil, &task.Error{Op: "send", Code: task.Unknown, Err: err}
 	}
@@ -174,13 +180,24 @@ func (s *session) dropTransports(which func(number int) bool) {
 	}
 }
 
-// flush makes the cookies durable and drops idle connections.
+// flush makes cookies and credentials durable and drops idle connections.
 func (s *session) flush(ctx context.Context) error {
-	err := s.jar.Flush(ctx)
+	err := errors.Join(s.jar.Flush(ctx), s.credentials.Flush(ctx))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.transports {
 		t.CloseIdleConnections()
+	}
+	return err
+}
+
+// reset empties what the session remembers. What it cannot empty does not keep it from the rest.
+func (s *session) reset(ctx context.Context) error {
+	err := errors.Join(s.jar.Reset(), s.credentials.Reset(ctx))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.transports {
+		t.Forget()
 	}
 	return err
 }

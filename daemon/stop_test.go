@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/urlsessiontest"
 )
@@ -63,7 +64,7 @@ func TestStopDuringABody(t *testing.T) {
 	}()
 	_, err := io.Copy(app, strings.NewReader(strings.Repeat("x", 1<<20)))
 	must(t, err)
-	spool := filepath.Join(sessionFolder(state, "s"), "spool")
+	spool := filepath.Join(control.SessionFolder(state, "s"), "spool")
 	until(t, "the spool", func() bool { return len(files(t, spool)) == 1 })
 	hurry(t)
 	d.stop()

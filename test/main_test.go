@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"proxy":      proxy,
 			"proxied":    proxied,
 			"nginx":      nginx,
+			"httpbin":    startHTTPBin,
 			"matches":    matches,
 			"body":       body,
 			"list":       list,
@@ -84,6 +85,7 @@ func setup(env *testscript.Env) error {
 		"XDG_CONFIG_HOME="+filepath.Join(env.WorkDir, ".config"),
 		"XDG_RUNTIME_DIR="+filepath.Join(env.WorkDir, ".runtime"),
 		"URLSESSION_STATE="+filepath.Join(env.WorkDir, ".state"),
+		"DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(env.WorkDir, "none"), // nobody's keyring is asked
 		"PATH="+filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	env.Values[stateKey{}] = newState()
 	env.Defer(func() { endDaemons(env.WorkDir) })

@@ -34,11 +34,11 @@ func nginxProgram() string {
 	return ""
 }
 
-// nginx VAR FOLDER starts nginx, which serves the folder and takes PUTs into it, and sets $VAR to its URL. Scripts that
-// need it begin with the condition nginx.
+// nginx VAR FOLDER [USER PASSWORD] starts nginx, which serves the folder and takes PUTs into it, and sets $VAR to its URL. With a
+// user it wants Basic authentication. Scripts that need it begin with the condition nginx.
 func nginx(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: nginx VAR FOLDER")
+	if neg || len(args) != 2 && len(args) != 4 {
+		ts.Fatalf("usage: nginx VAR FOLDER [USER PASSWORD]")
 	}
 	program := nginxProgram()
 	if program == "" {
@@ -47,6 +47,12 @@ func nginx(ts *testscript.TestScript, neg bool, args []string) {
 	root, state := ts.MkAbs(args[1]), filepath.Join(ts.Getenv("WORK"), ".nginx")
 	ts.Check(os.MkdirAll(root, 0o777))
 	ts.Check(os.MkdirAll(state, 0o777))
+	auth := ""
+	if len(args) == 4 {
+		passwords := filepath.Join(state, "passwords")
+		ts.Check(os.WriteFile(passwords, []byte(args[2]+":{PLAIN}"+args[3]+"\n"), 0o644))
+		auth = "auth_basic \"files\"; auth_basic_user_file " + passwords + ";"
+	}
 	// Workers of root run as nobody.
 	for dir := root; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
 		_ = os.Chmod(dir, 0o777)
@@ -54,7 +60,7 @@ func nginx(ts *testscript.TestScript, neg bool, args []string) {
 	for attempt := 0; ; attempt++ {
 		address := freeAddress(ts)
 		conf := filepath.Join(state, "nginx.conf")
-		ts.Check(os.WriteFile(conf, fmt.Appendf(nil, nginxConf, state, address, root), 0o666))
+		ts.Check(os.WriteFile(conf, fmt.Appendf(nil, nginxConf, state, address, root, auth), 0o666))
 		log := new(output)
 		cmd := exec.Command(program, "-p", state, "-c", conf, "-e", filepath.Join(state, "start.log"))
 		cmd.Stdout, cmd.Stderr = log, log
@@ -95,6 +101,7 @@ http {
 		root %[3]s;
 		dav_methods PUT;
 		create_full_put_path on;
+		%[4]s
 	}
 }
 `

@@ -158,6 +158,7 @@ var scenes = map[string]scenario{
 		srv.Always("/none/not-http", t.Raw("\x1b[31mnot HTTP\r\n\r\n"))
 		srv.Always("/unasked", t.BodyDespite(http.StatusNoContent, "\x1b[31mnobody asked for this"))
 	}),
+	"wants-login":   faulty(t.When(t.Without("Authorization"), t.Unauthorized(`Basic realm="x"`))),
 	"refuses-login": plain(func(srv *t.Server, _ []string) { srv.Always(t.Every, t.Unauthorized(`Basic realm="x"`)) }),
 
 	// Names: origin VAR name DISPOSITION names every file so.

@@ -127,7 +127,7 @@ func (f *sharedFlags) openBackground(ctx context.Context, cmd *cobra.Command) (*
 
 // opening is the error of opening a session; what it refuses before it asks the daemon is usage.
 func opening(err error) error {
-	if errors.Is(err, urlsession.ErrUnknown) {
+	if errors.Is(err, urlsession.ErrUnknown) || errors.Is(err, urlsession.ErrCannotOpenFile) {
 		return usageError{err}
 	}
 	return err

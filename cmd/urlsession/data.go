@@ -85,7 +85,7 @@ func (f *dataFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	f.decorate(&request, header)
-	if err := user.authorize(request.Header, request.URL); err != nil {
+	if request.URL, err = user.authorize(request.URL); err != nil {
 		return usageError{err}
 	}
 	j, err := f.job(request, std)

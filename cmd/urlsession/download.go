@@ -233,11 +233,12 @@ func (f *downloadFlags) jobs(items iter.Seq2[item, error], header http.Header, u
 }
 
 func (f *downloadFlags) job(it item, header http.Header, user *login, to *output) (job, error) {
-	request := urlsession.Get(it.url)
-	f.decorate(&request, header)
-	if err := user.authorize(request.Header, it.url); err != nil {
+	target, err := user.authorize(it.url)
+	if err != nil {
 		return job{}, it.wrap(err)
 	}
+	request := urlsession.Get(target)
+	f.decorate(&request, header)
 	if to != nil {
 		request.Stream = true
 		request.Header.Set("Accept-Encoding", "identity") // as a download asks: what comes is the file

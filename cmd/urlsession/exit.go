@@ -130,8 +130,10 @@ func remedy(e *urlsession.Error) string {
 		return "see --cacert"
 	case e.Code == urlsession.ErrClientCertRequired:
 		return "see --cert and --key"
+	case e.Code == urlsession.ErrAuthenticationRequired:
+		return "see urlsession credential set --proxy"
 	case e.StatusCode == http.StatusUnauthorized:
-		return "see --user"
+		return "the name or password is missing or wrong: see --user, --netrc and urlsession credential set"
 	}
 	return ""
 }

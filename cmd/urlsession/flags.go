@@ -17,6 +17,8 @@ import (
 type sharedFlags struct {
 	headers     []string
 	user        string
+	netrc       bool
+	netrcFile   string
 	proxy       string
 	cacert      string
 	cert, key   string
@@ -33,6 +35,8 @@ type sharedFlags struct {
 
 	session string // empty: the transfer runs in this process
 	detach  bool
+	// netrcGiven says that the command line has --netrc or --netrc-file.
+	netrcGiven bool
 	// configures says that the command line has a flag of the session's configuration, and retryGiven and parallelGiven that
 	// it or the config file has these.
 	configures, retryGiven, parallelGiven bool
@@ -41,7 +45,7 @@ type sharedFlags struct {
 }
 
 // configuring are the flags that are of a session's configuration.
-var configuring = []string{"proxy", "cacert", "cert", "key", "insecure", "retry", "timeout", "max-time", "limit-rate", "parallel"}
+var configuring = []string{"netrc", "netrc-file", "proxy", "cacert", "cert", "key", "insecure", "retry", "timeout", "max-time", "limit-rate", "parallel"}
 
 // unbuiltFlags are those of the manual that later versions will obey.
 type unbuiltFlags struct {
@@ -60,6 +64,8 @@ func (f *sharedFlags) register(cmd *cobra.Command) {
 	p.SortFlags = false
 	p.StringArrayVarP(&f.headers, "header", "H", nil, "add a request header, `'K: V'` or @FILE with one a line (@- standard input)")
 	p.StringVar(&f.user, "user", "", "log in as `NAME`; the password is asked for, or taken from $"+passwordVariable)
+	p.BoolVar(&f.netrc, "netrc", false, "log in as ~/.netrc says for the host, or the file that $NETRC names")
+	p.StringVar(&f.netrcFile, "netrc-file", "", "log in as `FILE` says for the host")
 	p.StringVar(&f.proxy, "proxy", "", "go through the proxy at `URL` (http, https, socks5), or none; default: the environment")
 	p.StringVar(&f.cacert, "cacert", "", "trust the PEM certificates in `FILE` in place of the system's")
 	p.StringVar(&f.cert, "cert", "", "present the client certificate in `FILE` (PEM)")
@@ -88,6 +94,7 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	f.configures = slices.ContainsFunc(configuring, cmd.Flags().Changed)
+	f.netrcGiven = cmd.Flags().Changed("netrc") || cmd.Flags().Changed("netrc-file")
 	jarGiven := cmd.Flags().Changed("cookie-jar") // that of the config file is for transfers in this process alone
 	if err := applyConfig(cmd); err != nil {
 		return err
@@ -107,12 +114,14 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 		return usagef("--cookie-jar needs a file's name")
 	case f.session != "" && !f.retryGiven && f.maxTime.given() && f.maxTime.v == 0:
 		return usagef("--max-time 0 and --session: the task might be tried for ever; give --retry N too")
+	case cmd.Flags().Changed("netrc-file") && f.netrcFile == "":
+		return usagef("--netrc-file needs a file's name")
 	case f.retry < 0:
 		return usagef("--retry %d: a number of tries is not negative", f.retry)
 	case f.key != "" && f.cert == "":
 		return usagef("--key %s is of no use without --cert FILE", f.key)
 	}
-	return nil
+	return f.findNetrc(cmd.ErrOrStderr(), f.netrcGiven)
 }
 
 func (f *unbuiltFlags) check() error {
@@ -139,24 +148,31 @@ func (f *sharedFlags) login(header http.Header, urls []string) (*login, error) {
 	if len(header["Authorization"]) > 0 {
 		return nil, usagef("--user and the header Authorization contradict each other: give one of them")
 	}
-	l, err := newLogin(f.user)
+	l, err := newLogin(f.user, f.netrcFile != "" && (f.session == "" || f.netrcGiven)) // a session that is there has its own
 	if err != nil {
 		return nil, err
 	}
 	for _, u := range urls {
-		if err := l.authorize(http.Header{}, u); err != nil {
+		if _, err := l.authorize(u); err != nil {
 			return nil, usageError{err}
 		}
 	}
 	return l, nil
 }
 
+// application is whose stored credentials a transfer in this process uses.
+const application = "urlsession"
+
 // configuration is the session's in process: ephemeral, since the command keeps nothing but what it was asked to, such as
-// cookies.
+// cookies, and stored credentials, whose file is looked at when a server wants to know who asks.
 func (f *sharedFlags) configuration(maxPerHost int) (urlsession.Configuration, error) {
 	c := urlsession.Ephemeral()
 	c.MaximumConnectionsPerHost = maxPerHost
 	c.Retries = f.retry
+	var err error
+	if c.CredentialStorage, err = urlsession.ApplicationCredentialStorage(application); err != nil {
+		return c, err
+	}
 	if f.cookieJar != "" {
 		jar, err := urlsession.OpenCookieFile(f.cookieJar)
 		if err != nil {
@@ -177,6 +193,7 @@ func (f *sharedFlags) configure(c urlsession.Configuration) (urlsession.Configur
 	if f.maxTime.given() {
 		c.TimeoutForResource = orNone(f.maxTime.v)
 	}
+	c.Netrc = f.netrcFile
 	switch f.proxy {
 	case "": // the environment
 	case "none":

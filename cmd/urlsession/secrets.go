@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -81,35 +80,49 @@ func redact(raw string) string {
 	return u.String()
 }
 
-// login is what --user says, for Basic authentication (RFC 7617). It belongs to one origin: that of the first URL that
-// asks. A nil login is none.
+// login is what --user says: whoever the server asks for, by whatever scheme. It belongs to one origin: that of the first URL
+// that asks. A nil login is none.
 type login struct {
-	name, password string
-	origin         string
+	user   *url.Userinfo
+	origin string
 }
 
-// newLogin asks for the password: of the environment, else of the terminal, without echo.
-func newLogin(name string) (*login, error) {
+// newLogin asks for the password: of the environment, else of the terminal, without echo. Where a .netrc may have it, nobody is
+// asked.
+func newLogin(name string, netrc bool) (*login, error) {
 	if strings.Contains(name, ":") { // which no user's name has (RFC 7617 §2)
 		return nil, usagef("--user takes a name alone, since ps shows arguments: set %s, or be asked for the password", passwordVariable)
 	}
-	if password, ok := os.LookupEnv(passwordVariable); ok {
-		return &login{name: name, password: password}, nil
+	if _, given := os.LookupEnv(passwordVariable); netrc && !given {
+		return &login{user: url.User(name)}, nil
+	}
+	password, err := askSecret(passwordVariable, "--user "+oneLine(name), "a password", "Password for "+oneLine(name))
+	if err != nil {
+		return nil, err
+	}
+	return &login{user: url.UserPassword(name, password)}, nil
+}
+
+// askSecret is the environment's variable, or what is typed on the terminal, without echo. what needs it, and what it is,
+// stand in the error.
+func askSecret(variable, what, secret, prompt string) (string, error) {
+	if text, ok := os.LookupEnv(variable); ok {
+		return text, nil
 	}
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
-		return nil, usagef("--user %s needs a password, and there is no terminal to ask on: set %s", name, passwordVariable)
+		return "", usagef("%s needs %s, and there is no terminal to ask on: set %s", what, secret, variable)
 	}
 	defer tty.Close()
-	password, err := askPassword(tty, name)
+	text, err := askTerminal(tty, prompt)
 	if err != nil {
-		return nil, usagef("read the password from the terminal: %w", err)
+		return "", usagef("read %s from the terminal: %w", secret, err)
 	}
-	return &login{name: name, password: password}, nil
+	return text, nil
 }
 
-// askPassword asks on the terminal, without echo. A signal gives the terminal its echo back before it ends the process.
-func askPassword(tty *os.File, name string) (string, error) {
+// askTerminal asks on the terminal, without echo. A signal gives the terminal its echo back before it ends the process.
+func askTerminal(tty *os.File, prompt string) (string, error) {
 	fd := int(tty.Fd())
 	state, err := term.GetState(fd)
 	if err != nil {
@@ -134,31 +147,37 @@ func askPassword(tty *os.File, name string) (string, error) {
 	if err := stopEcho(fd); err != nil {           // before the question: who answers at once is not shown either
 		return "", err
 	}
-	fmt.Fprintf(tty, "Password for %s: ", oneLine(name))
+	fmt.Fprint(tty, prompt+": ")
 	password, err := term.ReadPassword(fd)
 	fmt.Fprintln(tty)
 	return string(password), err
 }
 
-// authorize adds the Authorization header for a request to rawURL. Another origin than the first is an error: a password
-// is not sent where it was not meant to go. It is called from one goroutine at a time.
-func (l *login) authorize(h http.Header, rawURL string) error {
+// authorize is rawURL with the login before its host, which the session answers the server by, and shows nobody. Another origin
+// than the first is an error: a password is not sent where it was not meant to go. It is called from one goroutine at a
+// time.
+func (l *login) authorize(rawURL string) (string, error) {
 	if l == nil {
-		return nil
+		return rawURL, nil
 	}
 	u, err := url.Parse(rawURL)
-	if err != nil || u.Host == "" {
-		return nil // the session says what is wrong with it
+	scheme, rest, ok := strings.Cut(rawURL, "://")
+	if err != nil || u.Host == "" || !ok {
+		return rawURL, nil // the session says what is wrong with it
 	}
 	o := origin(u)
 	if l.origin == "" {
 		l.origin = o
 	}
 	if l.origin != o {
-		return fmt.Errorf("the password of --user is for %s, the first URL's origin, and is not sent to %s: run them one by one", l.origin, o)
+		return "", fmt.Errorf("the password of --user is for %s, the first URL's origin, and is not sent to %s: run them one by one", l.origin, o)
 	}
-	h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(l.name+":"+l.password)))
-	return nil
+	end := len(rest)
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		end = i
+	}
+	own := strings.LastIndexByte(rest[:end], '@') + 1 // a user of its own, which --user is in place of
+	return scheme + "://" + l.user.String() + "@" + rest[own:], nil
 }
 
 // origin is scheme, host and port (RFC 6454 §4).

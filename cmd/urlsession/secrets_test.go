@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -51,18 +51,23 @@ func FuzzRedact(f *testing.F) {
 }
 
 func TestLoginIsForOneOrigin(t *testing.T) {
-	l := &login{name: "me", password: "p"}
-	for _, u := range []string{"http://h/a", "http://H:80/b", "HTTP://h/c"} {
-		h := http.Header{}
-		if err := l.authorize(h, u); err != nil || h.Get("Authorization") == "" {
-			t.Errorf("%s: %v, %v", u, err, h)
+	l := &login{user: url.UserPassword("me", "p@:/?#")}
+	const user = "me:p%40%3A%2F%3F%23@"
+	for given, want := range map[string]string{
+		"http://h/a": "http://" + user + "h/a", "http://H:80/b?x=@#@": "http://" + user + "H:80/b?x=@#@", "HTTP://h": "HTTP://" + user + "h",
+		"http://other:pw@h/%2f//": "http://" + user + "h/%2f//", "http://h?@": "http://" + user + "h?@", "nonsense": "nonsense",
+	} {
+		if got, err := l.authorize(given); err != nil || got != want {
+			t.Errorf("%s: %v, %s", given, err, got)
 		}
 	}
 	for _, u := range []string{"https://h/", "http://h:8080/", "http://sub.h/", "http://evil/"} {
-		h := http.Header{}
-		if err := l.authorize(h, u); err == nil || len(h) > 0 {
-			t.Errorf("%s: %v, %v", u, err, h)
+		if got, err := l.authorize(u); err == nil || got != "" {
+			t.Errorf("%s: %v, %v", u, err, got)
 		}
+	}
+	if got, err := (*login)(nil).authorize("http://h/"); err != nil || got != "http://h/" {
+		t.Errorf("no login: %v, %s", err, got)
 	}
 }
 

@@ -68,7 +68,7 @@ func (f *uploadFlags) run(cmd *cobra.Command, args []string) error {
 		header.Set("Content-Type", ct)
 	}
 	f.decorate(&request, header)
-	if err := user.authorize(request.Header, target); err != nil {
+	if request.URL, err = user.authorize(target); err != nil {
 		return usageError{err}
 	}
 	j := job{item: item{url: target}, start: func(ctx context.Context, s *urlsession.Session) (*urlsession.Task, error) {

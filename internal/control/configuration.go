@@ -29,6 +29,9 @@ type Chain struct {
 	Netrc        string       `json:"netrc,omitempty"`        // the text of a .netrc; empty: none is asked
 }
 
+// MaxNetrc is the most bytes of Chain.Netrc.
+const MaxNetrc = 64 << 10
+
 // CookiePolicy says whose cookies are stored.
 type CookiePolicy string
 

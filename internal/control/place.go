@@ -36,6 +36,17 @@ func StateFolder() (string, error) {
 // with the number of its process.
 func LockFile(state string) string { return filepath.Join(state, "daemon.lock") }
 
+// SessionFolder is where the files of a session are.
+func SessionFolder(state, identifier string) string {
+	sum := sha256.Sum256([]byte(identifier))
+	return filepath.Join(state, "sessions", hex.EncodeToString(sum[:16]))
+}
+
+// SessionCredentials are the file of a session's credentials, and the one with the key of all of them.
+func SessionCredentials(state, identifier string) (file, key string) {
+	return filepath.Join(SessionFolder(state, identifier), "credentials"), filepath.Join(state, "credentials.key")
+}
+
 // socketMost is the most bytes of a unix socket's path that every system takes (sun_path of 104 on BSD, 108 on Linux, with
 // its NUL).
 const socketMost = 103

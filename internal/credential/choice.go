@@ -93,13 +93,29 @@ func (e *Exchange) candidate(c choice) (Credential, source, bool) {
 		}
 		login = e.user.User
 	}
-	if cred, ok := e.a.Stored(c.space); ok && usable(cred) {
+	if cred, ok := e.stored(c.space); ok && usable(cred) {
 		return cred, fromStorage, true
 	}
 	if cred, ok := e.a.policy.Netrc.Find(e.origin.Host, login); ok && usable(cred) {
 		return cred, fromNetrc, true
 	}
 	return Credential{}, 0, false
+}
+
+// stored is the Storage's credential for space. A URL that names a user gets that user's alone: nobody acts as somebody else
+// unnoticed.
+func (e *Exchange) stored(space Space) (Credential, bool) {
+	if e.user == nil {
+		return e.a.Stored(space)
+	}
+	if e.a.storage != nil {
+		for _, cred := range e.a.storage.Credentials(space) {
+			if cred.User == e.user.User {
+				return cred, true
+			}
+		}
+	}
+	return Credential{}, false
 }
 
 // settled reports whether nobody is to be asked about c, because that was done before: go on as if nobody were there.

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -178,6 +179,22 @@ func TestUserinfoAndNetrc(t *testing.T) {
 		t.Errorf("%d, %v, %v", status, err, b.requests)
 	}
 	b.expect(strings.Join(b.requests, ", "), "GET /x Basic 0")
+}
+
+// TestUserinfoAndStorage: a URL that names a user gets that one's stored credential, and no other's.
+func TestUserinfoAndStorage(t *testing.T) {
+	b := newBench(t, Policy{}, wants("p", `Basic realm="r"`))
+	bob := alice("q")
+	bob.User = "bob"
+	must(t, b.storage.SetDefault(t.Context(), b.space("", AnyMethod), bob))
+	must(t, b.storage.Set(t.Context(), b.space("", AnyMethod), alice("p")))
+	for userinfo, want := range map[string]int{"alice": 200, "alice:wrong": 200, "bob": 401, "carol": 401, "carol:x": 401} {
+		url := strings.Replace(b.server.URL, "//", "//"+userinfo+"@", 1)
+		if status, err := b.do("GET", url, ""); status != want || err != nil {
+			t.Errorf("%s: %d, %v", userinfo, status, err)
+		}
+	}
+	b.expect(b.get("/", 401), "GET / 0, GET / Basic 0")
 }
 
 func TestRefusedUserinfoIsAFailure(t *testing.T) {
@@ -381,7 +398,7 @@ func TestAnsweredInSeveralSpaces(t *testing.T) {
 	}
 	for _, realm := range []string{"a", "b"} {
 		s := x.Next(&http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {fmt.Sprintf("Basic realm=%q", realm)}}})
-		if want, _ := basic(alice("of "+realm), false); s.Action != Send || s.Value.Reveal() != want.Reveal() {
+		if want := base64.StdEncoding.EncodeToString([]byte("alice:of " + realm)); s.Action != Send || s.Value.Reveal() != "Basic "+want {
 			t.Errorf("asked for %s: %+v", realm, s)
 		}
 	}

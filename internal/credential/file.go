@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -51,6 +52,9 @@ type file struct {
 	failed identity                // of the file that could not be read when refresh looked last. By busy
 	keys   map[string]*seal.Sealer // by the holder's name. By busy
 	look   atomic.Int64            // when refresh looks again; Unix, ns
+	begun  atomic.Bool             // the file was looked at for the first time
+	first  sync.Once               // does that
+	unread bool                    // the file could not be read when it was looked at last. By busy
 
 	noticed error // what Warn is to be told once nothing is locked. By busy
 }
@@ -72,21 +76,46 @@ func Open(path string, o Options) (*Storage, error) {
 	if err != nil {
 		return nil, fileError("open", path, task.CannotOpenFile, err)
 	}
-	s := New()
-	s.file = &file{path: path, holders: o.Holders, warn: o.Warn, busy: make(chan struct{}, 1), keys: map[string]*seal.Sealer{}}
-	ctx, cancel := context.WithTimeout(context.Background(), 4*lockWait) // a keyring may ask its user
-	defer cancel()
-	s.file.busy <- struct{}{}
-	err = s.load(ctx, false)
-	<-s.file.busy
-	if errors.Is(err, seal.ErrDamaged) {
-		err = s.edit(ctx, func(table) bool { return false }) // which sets it aside
-	}
-	if err != nil {
+	s := Later(path, o)
+	if err = s.begin(); err != nil {
 		return nil, err
 	}
-	s.file.look.Store(time.Now().Add(lookDelay).UnixNano())
 	return s, nil
+}
+
+// Later is a Storage as Open's, but that the file, whose path is absolute, is looked at when the Storage is first asked, and
+// its folder, with those above it, made for their owner alone when there is something to keep: a Storage that is never asked
+// costs no system call. Where the file cannot be read Warn is told, and Flush returns the error; the Storage has then what
+// is set to last for the session.
+func Later(path string, o Options) *Storage {
+	s := New()
+	s.file = &file{path: path, holders: o.Holders, warn: o.Warn, busy: make(chan struct{}, 1), keys: map[string]*seal.Sealer{}}
+	return s
+}
+
+// begin reads the file for the first time. Others who call it meanwhile wait; the error is the first one's alone.
+func (s *Storage) begin() (err error) {
+	f := s.file
+	f.first.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 4*lockWait) // a keyring may ask its user
+		defer cancel()
+		f.busy <- struct{}{}
+		if err = s.load(ctx, false); err != nil {
+			f.failed, _ = identify(f.path)
+		}
+		<-f.busy
+		f.look.Store(time.Now().Add(lookDelay).UnixNano())
+		f.begun.Store(true)
+	})
+	if errors.Is(err, seal.ErrDamaged) {
+		err = s.setAside(context.Background())
+	}
+	return err
+}
+
+// setAside has edit set a damaged file aside.
+func (s *Storage) setAside(ctx context.Context) error {
+	return s.edit(ctx, func(table) bool { return false })
 }
 
 func fileError(op, path string, code task.Code, err error) error {
@@ -97,6 +126,10 @@ func fileError(op, path string, code task.Code, err error) error {
 func (s *Storage) refresh() {
 	f := s.file
 	if f == nil {
+		return
+	}
+	if !f.begun.Load() {
+		f.tell(s.begin())
 		return
 	}
 	now := time.Now().UnixNano()
@@ -113,7 +146,7 @@ func (s *Storage) refresh() {
 	if stat != nil || !id.same(f.seen) && !(id.info != nil && id.same(f.failed)) {
 		ctx, cancel := context.WithTimeout(context.Background(), lockWait)
 		if err = s.load(ctx, false); err != nil {
-			f.failed = id // tell it once, and leave it to who changes something
+			f.failed = id // tell it once, and leave it to who changes something, or flushes
 		}
 		cancel()
 	}
@@ -211,6 +244,7 @@ func (f *file) key(ctx context.Context, name string, create bool) (*seal.Sealer,
 // without, the error is seal.ErrDamaged. busy is held.
 func (s *Storage) load(ctx context.Context, locked bool) error {
 	f := s.file
+	f.unread = false
 	id, data, err := readFile(f.path)
 	if err == nil && id.same(f.seen) {
 		return nil
@@ -229,6 +263,7 @@ func (s *Storage) load(ctx context.Context, locked bool) error {
 	case errors.Is(err, seal.ErrDamaged) && locked:
 		return f.setAside(err)
 	}
+	f.unread = true
 	return fileError("read", f.path, task.CannotOpenFile, err)
 }
 
@@ -280,28 +315,52 @@ func (e setAsideError) Error() string {
 
 func (e setAsideError) Unwrap() error { return e.reason }
 
-// Flush returns when the changes that are being made are durable; those that have been made are, once their calls have
-// returned.
+// Flush returns when all that is to last is in the file, durably: a change is once its call has returned, but for what Keep
+// could not write. It returns why a file that could not be read cannot be still.
 func (s *Storage) Flush(ctx context.Context) error {
-	if s.file == nil {
+	f := s.file
+	if f == nil {
+		return nil
+	}
+	if owed := s.owed(); len(owed) > 0 {
+		if err := s.edit(ctx, func(kept table) bool {
+			for _, o := range owed {
+				kept.set(o.Space, o.Credential, o.Default)
+			}
+			return true
+		}); err != nil {
+			return err
+		}
+		s.settle(owed)
 		return nil
 	}
 	select {
-	case s.file.busy <- struct{}{}:
-		<-s.file.busy
-		return nil
+	case f.busy <- struct{}{}:
 	case <-ctx.Done():
-		return fileError("flush", s.file.path, task.CodeOf(ctx.Err()), ctx.Err())
+		return fileError("flush", f.path, task.CodeOf(ctx.Err()), ctx.Err())
 	}
+	var err error
+	if f.unread {
+		err = s.load(ctx, false)
+	}
+	<-f.busy
+	if errors.Is(err, seal.ErrDamaged) {
+		err = s.setAside(ctx)
+	}
+	return err
 }
 
 // Reset removes all credentials, and the file with all that lies beside it: the lock and files that were set aside. The key
-// stays with its holder, who may hold it for more than this. Other processes find theirs gone within a second.
+// stays with its holder, who may hold it for more than this. Other processes find theirs gone within a second. Where the
+// file cannot be removed, those in memory are gone all the same.
 func (s *Storage) Reset(ctx context.Context) error {
+	s.mu.Lock()
+	clear(s.session)
+	s.mu.Unlock()
 	if s.file == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		clear(s.session)
+		return nil
+	}
+	if _, err := os.Stat(filepath.Dir(s.file.path)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return s.exclusive(ctx, func(lock *os.File) error {
@@ -325,10 +384,9 @@ func (s *Storage) Reset(ctx context.Context) error {
 		if err := durable.SyncDir(filepath.Dir(f.path)); err != nil { // now the names stay gone
 			return fileError("reset", f.path, task.CannotRemoveFile, err)
 		}
-		f.seen = identity{}
+		f.seen, f.unread = identity{}, false
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		clear(s.session)
 		s.kept = table{}
 		return nil
 	})
@@ -362,8 +420,15 @@ func (f *file) lock(ctx context.Context) (*os.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	path := f.path + ".lock"
+	made := false
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+		if errors.Is(err, fs.ErrNotExist) && !made { // there is no folder yet
+			if err = durable.MakeDir(filepath.Dir(path)); err == nil {
+				made = true
+				continue
+			}
+		}
 		if err != nil {
 			return nil, fileError("lock", f.path, task.CannotOpenFile, err)
 		}

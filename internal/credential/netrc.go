@@ -12,7 +12,13 @@ import (
 )
 
 // Netrc is what a .netrc file says: users and passwords by host. It is not changed once it is read.
-type Netrc struct{ machines []machine }
+type Netrc struct {
+	machines []machine
+	text     Secret
+}
+
+// Text is what was read.
+func (n *Netrc) Text() Secret { return n.text }
 
 type machine struct {
 	host     string // "": the default
@@ -62,7 +68,7 @@ func ReadNetrc(path string) (n *Netrc, warning, err error) {
 // line is a comment. Errors name the line and never cite it.
 func ParseNetrc(text string) (*Netrc, error) {
 	in := &netrcScanner{rest: strings.TrimPrefix(text, "\ufeff"), line: 1}
-	n := &Netrc{}
+	n := &Netrc{text: NewSecret(text)}
 	current := -1
 	for {
 		word, ok, err := in.word()

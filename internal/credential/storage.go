@@ -11,7 +11,7 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// Storage keeps credentials by protection space. Make one with New or Open. Its methods may be called from any goroutine.
+// Storage keeps credentials by protection space. Make one with New, Open or Later. Its methods may be called from any goroutine.
 type Storage struct {
 	mu      sync.RWMutex
 	session table // those that end with the process
@@ -190,6 +190,43 @@ func (s *Storage) set(ctx context.Context, space Space, c Credential, isDefault 
 	return nil
 }
 
+// Keep is SetDefault of what a server has taken. Where the file cannot be written, what is to last is in memory all the
+// same, until Flush can write it, and the error says so.
+func (s *Storage) Keep(ctx context.Context, taken Stored) error {
+	err := s.SetDefault(ctx, taken.Space, taken.Credential)
+	if err != nil && taken.Credential.Persistence == Permanent && !taken.Credential.IsZero() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.session.set(taken.Space, taken.Credential, true)
+	}
+	return err
+}
+
+// owed are those that Keep could not write.
+func (s *Storage) owed() (all []Stored) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for space, entries := range s.session {
+		for _, e := range entries {
+			if e.Persistence == Permanent {
+				all = append(all, Stored{space, e.Credential, e.isDefault})
+			}
+		}
+	}
+	return all
+}
+
+// settle drops from memory those of owed that have not changed since: the file has them.
+func (s *Storage) settle(owed []Stored) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range owed {
+		if slices.ContainsFunc(s.session[o.Space], func(e entry) bool { return e.Credential.Equal(o.Credential) }) {
+			s.session.remove(o.Space, o.Credential.id())
+		}
+	}
+}
+
 // Remove removes the credential of c's user, or token, or certificate, from exactly this space; from the file durably. It
 // is no error where there is none.
 func (s *Storage) Remove(ctx context.Context, space Space, c Credential) error {
@@ -197,6 +234,9 @@ func (s *Storage) Remove(ctx context.Context, space Space, c Credential) error {
 	s.session.remove(space, c.id())
 	s.mu.Unlock()
 	if s.file == nil {
+		return nil
+	}
+	if id, err := identify(s.file.path); err == nil && id.info == nil {
 		return nil
 	}
 	return s.edit(ctx, func(kept table) bool { return kept.remove(space, c.id()) })

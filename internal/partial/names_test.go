@@ -14,6 +14,16 @@ func TestKey(t *testing.T) {
 	if Key("ab", "c") == Key("a", "bc") {
 		t.Error("URL and destination run into each other")
 	}
+	for _, user := range []string{"me@", "me:p%40@", ":@", "a@b@"} {
+		if got := Key("https://"+user+"example.com/a?b", "/tmp/x"); got != "af835bd5" {
+			t.Errorf("with %s it is %s", user, got)
+		}
+	}
+	for _, url := range []string{"https://example.com/a@b", "https://example.com?a@b", "a@b", "mailto:a@b"} {
+		if got := withoutUserinfo(url); got != url {
+			t.Errorf("%s is %s", url, got)
+		}
+	}
 }
 
 func TestName(t *testing.T) {

@@ -44,10 +44,24 @@ const (
 	maxName        = 255         // bytes of a file name, on every file system that matters
 )
 
-// Key is the KEY of a part file: 8 hex digits of the SHA-256 of URL, NUL and destination, as they were given.
+// Key is the KEY of a part file: 8 hex digits of the SHA-256 of URL, NUL and destination, as they were given, but for the URL's
+// userinfo: who asks for a file does not make it another.
 func Key(url, destination string) string {
-	sum := sha256.Sum256([]byte(url + "\x00" + destination))
+	sum := sha256.Sum256([]byte(withoutUserinfo(url) + "\x00" + destination))
 	return hex.EncodeToString(sum[:4])
+}
+
+// withoutUserinfo leaves out of a URL what stands before its host (RFC 3986 §3.2.1), and nothing else.
+func withoutUserinfo(url string) string {
+	scheme, rest, ok := strings.Cut(url, "://")
+	if !ok {
+		return url
+	}
+	authority := len(rest)
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority = i
+	}
+	return scheme + "://" + rest[strings.LastIndexByte(rest[:authority], '@')+1:]
 }
 
 // Name is the part file's name for a file called name: NAME.KEY.part. NAME is cut, between characters of UTF-8, so

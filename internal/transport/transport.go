@@ -174,6 +174,15 @@ func (t *Transport) CloseIdleConnections() {
 	t.leases.closeIdle()
 }
 
+// Forget drops what was learnt of users: later requests are not authenticated unasked. It closes idle connections too, which
+// may be a user's. It is part of a session's reset.
+func (t *Transport) Forget() {
+	if a := t.opts.Authenticator; a != nil {
+		a.Forget()
+	}
+	t.CloseIdleConnections()
+}
+
 // RoundTrip sends one request. It adds the jar's cookies and, unless the request has an Authorization of its own, the
 // URL's userinfo as Basic credentials or what the Authenticator has; req is not changed. Every error is a *task.Error, but
 // for one that an Asker returned.
