@@ -131,6 +131,10 @@ func TestNoCredentialStorage(t *testing.T) {
 	wants(srv, `Basic realm="r"`, basicMe)
 	asks(t, s, srv, srv.URL, 200, "", basicMe)
 	asks(t, s, srv, srv.URL, 200, basicMe)
+	if err := s.Reset(t.Context()); err != nil {
+		t.Error(err)
+	}
+	asks(t, s, srv, srv.URL, 200, "", basicMe)
 }
 
 func TestNetrcOfAConfiguration(t *testing.T) {

@@ -207,6 +207,7 @@ func TestCredentialsThatAreRefused(t *testing.T) {
 		"nothing":            {exampleSpace, Credential{Persistence: PersistencePermanent}, "empty"},
 		"for one request":    {exampleSpace, Credential{User: "u"}, "PersistenceForSession"},
 		"no scheme":          {in(func(s *ProtectionSpace) { s.Scheme = "" }), user("u", "p"), "scheme"},
+		"socks5, no proxy":   {in(func(s *ProtectionSpace) { s.Scheme = "socks5" }), user("u", "p"), "scheme"},
 		"no host":            {in(func(s *ProtectionSpace) { s.Host = "" }), user("u", "p"), "host"},
 		"a host with a user": {in(func(s *ProtectionSpace) { s.Host = "u@h" }), user("u", "p"), "host"},
 		"a port":             {in(func(s *ProtectionSpace) { s.Port = 70000 }), user("u", "p"), "port"},

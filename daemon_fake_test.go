@@ -18,6 +18,7 @@ import (
 	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/control/server"
 	"github.com/urlsession/urlsession/internal/cookie"
+	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/engine"
 	"github.com/urlsession/urlsession/internal/seal"
 	"github.com/urlsession/urlsession/internal/store/memstore"
@@ -32,8 +33,9 @@ const patience = 30 * time.Second
 // fakeDaemon serves sessions that are in this process's memory, over a real socket. What it does beyond that, the tests of
 // package daemon judge.
 type fakeDaemon struct {
-	state string
-	stop  func() // what a client's Stop does
+	state   string
+	lasting bool   // sessions go on as those of a daemon do from their first process on
+	stop    func() // what a client's Stop does
 
 	mu     sync.Mutex
 	all    map[string]*fakeSession
@@ -213,7 +215,7 @@ func (d *fakeDaemon) Open(_ context.Context, id string, configuration []byte) (c
 		return nil, &task.Error{Op: "open session", Code: task.Unknown, Err: err}
 	}
 	if d.all[id] == nil {
-		o := transport.Options{SetCookies: true}
+		o := transport.Options{SetCookies: true, Authenticator: credential.NewAuthenticator(nil, credential.Policy{})}
 		file, key, purpose := control.SessionCookies(d.state, id)
 		s.jar = cookie.Later(file, cookie.Options{Sealer: cookie.SealedBy(seal.InFile(key), purpose)})
 		if s.configuration.Chain.Cookies {
@@ -224,6 +226,11 @@ func (d *fakeDaemon) Open(_ context.Context, id string, configuration []byte) (c
 			return nil, err
 		}
 		s.Engine = engine.New(s.options())
+		if d.lasting {
+			if s.Engine, err = engine.Open(context.Background(), s.options()); err != nil {
+				return nil, err
+			}
+		}
 		d.all[id] = s
 	}
 	return s, nil

@@ -21,8 +21,8 @@ func spaceOf(p ProtectionSpace) (s credential.Space, why string) {
 		Realm: p.Realm, Method: credential.Method(p.Method),
 	}.Canonical()
 	switch {
-	case s.Scheme != "http" && s.Scheme != "https":
-		why = fmt.Sprintf("the space's scheme is %q: servers and proxies that can be answered have http or https", p.Scheme)
+	case s.Scheme != "http" && s.Scheme != "https" && !(s.Proxy && s.Scheme == "socks5"):
+		why = fmt.Sprintf("the space's scheme is %q: it is http or https, of a proxy also socks5", p.Scheme)
 	case s.Host == "" || strings.ContainsAny(s.Host, "/@ "):
 		why = fmt.Sprintf("the space's host is %q: it is a name or an address, without a port", p.Host)
 	case s.Port < 1 || s.Port > 65535:

@@ -119,10 +119,10 @@ func newSession(c Configuration, svc service, chain chain, shutDown func() error
 	s := &Session{config: c, policy: c.policy(), svc: svc, chain: chain, credentials: c.CredentialStorage}
 	s.handles = handles{svc: svc, held: make(map[task.ID]holding)}
 	s.shutDown = shutDown
-	if c.OnRedirect != nil || c.OnResponse != nil {
+	if c.OnRedirect != nil || c.OnResponse != nil || c.OnChallenge != nil {
 		ctx, stop := context.WithCancel(context.Background())
 		done := make(chan struct{})
-		d := &decider{s: s, asked: make(map[task.ID]context.CancelFunc)}
+		d := &decider{s: s, asked: make(map[task.ID]call)}
 		go func() {
 			defer close(done)
 			d.listen(ctx)
@@ -416,7 +416,7 @@ func (s *Session) invalidate(ctx context.Context, op string, do func(context.Con
 }
 
 // Close ends the use of the session. In process that invalidates it, cancels its tasks, and waits until they have ended, as
-// have calls of OnRedirect and OnResponse. A background session is left as it is: its tasks go on in the daemon, and New
+// have calls of OnRedirect, OnResponse and OnChallenge. A background session is left as it is: its tasks go on in the daemon, and New
 // of its identifier finds them again; calls and loops under way here fail with ErrSessionInvalidated, as do later ones.
 //
 // Then the cookies and credentials of a session in process are made durable, which takes 10 s at most, and an error of that is Close's;

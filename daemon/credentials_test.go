@@ -155,7 +155,7 @@ func TestResetForgetsUsers(t *testing.T) {
 func TestCredentialsThatCannotBeWritten(t *testing.T) {
 	log := new(lines)
 	ss := &sessions{state: t.TempDir(), log: slog.New(slog.NewTextHandler(log, nil))}
-	s := &session{ss: ss, id: "s", credentials: ss.credentials("s")}
+	s := &session{ss: ss, id: "s", jar: ss.cookies("s"), credentials: ss.credentials("s")}
 	_, key := control.SessionCredentials(ss.state, "s")
 	must(t, os.WriteFile(key, []byte("none"), 0o600))
 	taken := credential.Stored{Space: credential.Space{Scheme: "http", Host: "h"}.Canonical(),
@@ -167,9 +167,9 @@ func TestCredentialsThatCannotBeWritten(t *testing.T) {
 	if _, ok := s.credentials.Default(taken.Space); !ok {
 		t.Error("it is not in memory")
 	}
-	says(t, s.credentials.Flush(t.Context()), "write credential file")
+	says(t, s.flush(t.Context()), "write credential file")
 	must(t, os.Remove(key))
-	must(t, s.credentials.Flush(t.Context()))
+	must(t, s.flush(t.Context()))
 	if _, ok := ss.credentials("s").Default(taken.Space); !ok {
 		t.Error("it is not in the file")
 	}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"sync/atomic"
 	"testing"
 
 	"github.com/urlsession/urlsession"
@@ -40,20 +41,21 @@ type memory struct{ cookie, credential, response bool }
 // remembered has requests made for the three paths, and sees by them what is remembered.
 func (w *storing) remembered(t *testing.T, get func(url string) error) (m memory) {
 	t.Helper()
-	asked := func(path string) *urlsessiontest.Request {
+	last := func(path string) *urlsessiontest.Request { // nil: the server was not asked
 		t.Helper()
 		before := w.srv.Count(path)
 		if err := get(w.srv.URL + path); err != nil {
 			t.Fatal(err)
 		}
 		if all := w.srv.RequestsTo(path); len(all) > before {
-			return &all[before]
+			return &all[len(all)-1]
 		}
 		return nil
 	}
-	m.cookie = asked("/cookie").Header.Get("Cookie") != ""
-	m.credential = asked("/login").Header.Get("Authorization") != ""
-	m.response = asked("/cached") == nil
+	m.cookie = last("/cookie").Header.Get("Cookie") != ""
+	before := answers.Load()
+	m.credential = last("/login").Header.Get("Authorization") != "" && answers.Load() == before
+	m.response = last("/cached") == nil
 	return m
 }
 
@@ -84,7 +86,7 @@ func through(t *testing.T, s *urlsession.Session) func(url string) error {
 	}
 }
 
-// sessionOf is a session of that kind, which in process answers challenges by a credential to be kept.
+// sessionOf is a session of that kind, which answers challenges by a credential to be kept.
 func sessionOf(t *testing.T, kind, state string) *urlsession.Session {
 	t.Helper()
 	var c urlsession.Configuration
@@ -93,14 +95,14 @@ func sessionOf(t *testing.T, kind, state string) *urlsession.Session {
 		return urlsession.Shared()
 	case "default":
 		c = urlsession.Default()
-		c.Application, c.OnChallenge = "storages", answer
+		c.Application = "storages"
 	case "ephemeral":
 		c = urlsession.Ephemeral()
-		c.OnChallenge = answer
 	case "background":
 		c = urlsession.Background("storages")
 		c.Daemon = urlsession.Daemon{State: state, Command: []string{binary, "daemon", "start"}}
 	}
+	c.OnChallenge = answer
 	s, err := urlsession.New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +111,11 @@ func sessionOf(t *testing.T, kind, state string) *urlsession.Session {
 	return s
 }
 
+// answers counts those of answer: what it is asked for was not remembered.
+var answers atomic.Int64
+
 func answer(_ context.Context, _ *urlsession.Task, c urlsession.Challenge) urlsession.ChallengeAnswer {
+	answers.Add(1)
 	if c.PreviousFailures > 0 {
 		return urlsession.ChallengeAnswer{}
 	}

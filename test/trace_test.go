@@ -149,6 +149,9 @@ func TestEphemeralTouchesNoFile(t *testing.T) {
 	if got := w.srv.RequestsTo("/f"); len(got) < 2 || got[len(got)-1].Header.Get("Cookie") != "k=v" {
 		t.Error("it does not send the cookie")
 	}
+	if got := w.srv.RequestsTo("/login"); len(got) != 2 || got[1].Header.Get("Authorization") == "" {
+		t.Errorf("it does not log in: %+v", got)
+	}
 	w.srv.Always("/f", urlsessiontest.SetCookie("k=v; Max-Age=3600"))
 	made := strings.Join(writes(t, w.run(t, os.Args[0], "session", "default", w.srv.URL, w.out), w.out), "\n")
 	if !strings.Contains(made, "O_CREAT") || !strings.Contains(made, "/cookies") {

@@ -130,6 +130,8 @@ func remedy(e *urlsession.Error) string {
 		return "see --cacert"
 	case e.Code == urlsession.ErrClientCertRequired:
 		return "see --cert and --key"
+	case e.Code == urlsession.ErrAuthenticationRequired:
+		return "see urlsession credential set --proxy"
 	case e.StatusCode == http.StatusUnauthorized:
 		return "the name or password is missing or wrong: see --user, --netrc and urlsession credential set"
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	. "github.com/urlsession/urlsession/internal/credential"
+	"github.com/urlsession/urlsession/internal/credential/credentialtest"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -381,6 +383,27 @@ func TestAnsweredUnasked(t *testing.T) {
 	}
 }
 
+// Answers for several spaces stand beside each other: of one origin each waits for its realm to ask.
+func TestAnsweredInSeveralSpaces(t *testing.T) {
+	x := NewAuthenticator(New(), Policy{}).Begin(httptest.NewRequest("GET", "http://h/", nil))
+	x.Asks = true
+	space := func(realm string) Space {
+		return Space{Scheme: "http", Host: "h", Port: 80, Realm: realm, Method: Basic}
+	}
+	for realm, who := range map[string]Credential{"a": alice("of a"), "b": alice("of b")} {
+		x.Answered(Challenge{Space: space(realm)}, Answer{Disposition: Use, Credential: who})
+	}
+	if v := x.Authorize(); !v.IsZero() {
+		t.Errorf("one of two was sent unasked: %s", v.Reveal())
+	}
+	for _, realm := range []string{"a", "b"} {
+		s := x.Next(&http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {fmt.Sprintf("Basic realm=%q", realm)}}})
+		if want := base64.StdEncoding.EncodeToString([]byte("alice:of " + realm)); s.Action != Send || s.Value.Reveal() != "Basic "+want {
+			t.Errorf("asked for %s: %+v", realm, s)
+		}
+	}
+}
+
 // A request that another server wants to be sent again has what this one has taken, also where it is for the request only.
 func TestAuthorizeAgain(t *testing.T) {
 	proxy, _ := url.Parse("http://proxy.test:3128")
@@ -608,28 +631,22 @@ func TestDigestAtOnce(t *testing.T) {
 
 func TestNTLMOverOneConnection(t *testing.T) {
 	for _, scheme := range []string{"NTLM", "Negotiate"} {
-		state := map[string]string{} // by connection
-		b := newBench(t, Policy{}, func(w http.ResponseWriter, r *http.Request) {
-			token := strings.TrimPrefix(r.Header.Get("Authorization"), scheme+" ")
-			challenge := scheme
-			switch {
-			case state[r.RemoteAddr] == "user":
-				return
-			case strings.HasPrefix(token, "TlRMTVNTUAAB"):
-				state[r.RemoteAddr] = "challenged"
-				challenge += " " + NTLMChallenge()
-			case state[r.RemoteAddr] == "challenged" && NTLMProves(token):
-				state[r.RemoteAddr] = "user"
-				return
-			}
-			w.Header().Set("WWW-Authenticate", challenge)
-			w.WriteHeader(401)
-		})
-		must(t, b.storage.Set(t.Context(), b.space("", AnyMethod), Credential{User: `Domain\User`, Password: NewSecret("Password"), Persistence: Session}))
-		b.expect(b.send("PUT", "/", "body", 200), fmt.Sprintf("PUT / 4, PUT / %s 0, PUT / %s 4", scheme, scheme))
-		b.expect(b.send("PUT", "/", "body", 200), "PUT / 4") // the connection is the user's
+		b := newBench(t, Policy{}, nil)
+		s := credentialtest.NewServer(credentialtest.NTLM(scheme), nil)
+		s.Start()
+		t.Cleanup(s.Close)
+		b.server = s.Server
+		cred := Credential{User: credentialtest.NTLMUser, Password: NewSecret(credentialtest.NTLMPassword), Persistence: Session}
+		must(t, b.storage.Set(t.Context(), b.space("", AnyMethod), cred))
+		see := func(want string) {
+			t.Helper()
+			b.send("PUT", "/", "body", 200)
+			b.expect(strings.Join(s.Seen(), ", "), want)
+		}
+		see(fmt.Sprintf("PUT / - 4, PUT / %s 0, PUT / %s 4", scheme, scheme))
+		see("PUT / - 4") // the connection is the user's
 		b.base.(*http.Transport).CloseIdleConnections()
-		b.expect(b.send("PUT", "/", "body", 200), fmt.Sprintf("PUT / 4, PUT / %s 0, PUT / %s 4", scheme, scheme))
+		see(fmt.Sprintf("PUT / - 4, PUT / %s 0, PUT / %s 4", scheme, scheme))
 	}
 }
 

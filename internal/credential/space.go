@@ -52,9 +52,18 @@ func Origin(u *url.URL) Space {
 	return Space{Scheme: u.Scheme, Host: u.Hostname(), Port: port}.Canonical()
 }
 
-// Canonical is s as servers' are: scheme and host in lower case, the host as A-labels, and for port 0 the scheme's.
+// Canonical is s as servers' are: scheme and host in lower case, the host as A-labels, and for port 0 the scheme's. A proxy's
+// scheme is http where it has none, and socks5 for socks5h.
 func (s Space) Canonical() Space {
 	s.Scheme, s.Host = strings.ToLower(s.Scheme), canonicalHost(s.Host)
+	if s.Proxy {
+		switch s.Scheme {
+		case "":
+			s.Scheme = "http"
+		case "socks5h":
+			s.Scheme = "socks5"
+		}
+	}
 	if s.Port == 0 {
 		s.Port = defaultPort(s.Scheme)
 	}
@@ -63,15 +72,8 @@ func (s Space) Canonical() Space {
 
 // Proxy is the space of all realms and methods of the proxy at u, as Origin.
 func Proxy(u *url.URL) Space {
-	s := Origin(u)
-	s.Proxy = true
-	switch s.Scheme {
-	case "socks5", "socks5h":
-		s.Scheme = "socks5"
-	case "":
-		s.Scheme, s.Port = "http", max(s.Port, 80)
-	}
-	return s
+	port, _ := strconv.Atoi(u.Port())
+	return Space{Proxy: true, Scheme: u.Scheme, Host: u.Hostname(), Port: port}.Canonical()
 }
 
 func defaultPort(scheme string) int {
