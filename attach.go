@@ -44,9 +44,14 @@ func attach(c Configuration, proxy transport.Proxy, t chain) (*Session, error) {
 	return newBackground(c, client, t), nil
 }
 
-// newBackground is a session over a client. Its Close ends the client.
+// newBackground is a session over a client. Its Close ends the client, and makes durable what this process has of the session.
 func newBackground(c Configuration, client *control.Client, t chain) *Session {
-	s := newSession(c, client, t, func() error { client.Close(); return nil })
+	s := newSession(c, client, t, func() error {
+		client.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), closeFor)
+		defer cancel()
+		return flushCookies(ctx, c.CookieStorage)
+	})
 	if c.CredentialStorage != nil {
 		s.credentials = sessionCredentials(c.Daemon.State, c.Identifier)
 	}

@@ -293,19 +293,63 @@ func TestWhatOnlyOneKindOfSessionCan(t *testing.T) {
 	wantCode(t, err, ErrNoSharedContainer)
 }
 
-func TestRoundTripperOfABackgroundSession(t *testing.T) {
-	s, _, srv := background(t)
-	srv.Script("/cookie", urlsessiontest.SetCookie("k=v"))
-	client := &http.Client{Transport: s.RoundTripper()}
-	for range 2 {
-		resp, err := client.Get(srv.URL + "/cookie")
-		if err != nil {
+// TestCookiesOfABackgroundSession: app and daemon have one file, and what each of them does the other sees.
+func TestCookiesOfABackgroundSession(t *testing.T) {
+	s, d, srv := background(t)
+	answer := func(set string) { srv.Script("/cookie", urlsessiontest.SetCookie(set)) }
+	task := func(set string) string {
+		t.Helper()
+		answer(set)
+		if _, _, err := s.Data(within(t), Get(srv.URL+"/cookie")); err != nil {
 			t.Fatal(err)
 		}
-		resp.Body.Close()
+		all := srv.RequestsTo("/cookie")
+		return all[len(all)-1].Header.Get("Cookie")
 	}
-	if got := srv.RequestsTo("/cookie")[1].Header.Get("Cookie"); got != "" {
-		t.Errorf("it sent %q", got)
+	answer("ours=1; Max-Age=3600")
+	resp, err := (&http.Client{Transport: s.RoundTripper()}).Get(srv.URL + "/cookie")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if err := s.Flush(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := task("theirs=2; Max-Age=3600"); got != "ours=1" {
+		t.Errorf("the daemon sends %q", got)
+	}
+	if err := s.Flush(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	// The next app.
+	s = d.attach(t, nil)
+	storage := s.CookieStorage()
+	if got := fmt.Sprint(storage.All()); got != `[cookie "ours" of 127.0.0.1/ cookie "theirs" of 127.0.0.1/]` {
+		t.Errorf("the app lists %s", got)
+	}
+	if n := storage.RemoveDomain("127.0.0.1"); n != 2 {
+		t.Errorf("it removes %d", n)
+	}
+	if err := storage.Set(Cookie{Name: "set", Value: "3", Domain: "127.0.0.1", Expires: time.Now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Flush(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := task("fleeting=4"); got != "set=3" {
+		t.Errorf("the daemon sends %q", got)
+	}
+	if err := s.Reset(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := task("again=5; Max-Age=3600"); got != "" || len(storage.All()) > 0 {
+		t.Errorf("after Reset the daemon sends %q and the app lists %v", got, storage.All())
+	}
+	// Without a storage there are none, here and there.
+	s = d.attach(t, func(c *Configuration) { c.Identifier, c.CookieStorage = "com.example.none", nil })
+	task("k=1")
+	if got := task("k=1"); got != "" || s.CookieStorage() != nil {
+		t.Errorf("without a storage it sends %q of %v", got, s.CookieStorage())
 	}
 }
 

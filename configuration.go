@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/urlsession/urlsession/internal/control"
-	"github.com/urlsession/urlsession/internal/cookie"
 	"github.com/urlsession/urlsession/internal/httpcache"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
@@ -23,7 +22,8 @@ import (
 // Configuration says how a session behaves. It is a value made by Default, Ephemeral or Background, then changed field by
 // field. New copies it: to change it later changes nothing. It is not for concurrent change.
 type Configuration struct {
-	kind sessionKind // 0: made by none of the three
+	kind    sessionKind    // 0: made by none of the three
+	cookies *CookieStorage // as one of the three set CookieStorage; New takes another in its place, by the names that stand there then
 
 	// Application names the folder in which default sessions keep what lasts, $XDG_DATA_HOME/urlsession/APPLICATION, else
 	// ~/.local/share/urlsession/APPLICATION, and that of their URLCache. Programs that say the same name share it. Default sets the name of the
@@ -61,12 +61,13 @@ type Configuration struct {
 	// Close has returned; one without ends with the process. Where the file cannot be read or written the cookies are in
 	// memory all the same, and Flush and Close return the error.
 	//
-	// A storage of the app's own is used by reference; it must be safe for concurrent use. Session.Reset calls its method
-	// Reset() error, and Flush and Close call Flush(context.Context) error, where it has them.
+	// Another storage, such as OpenCookieFile's, is used by reference. One of a type of the app's own must be safe for concurrent
+	// use; Session.Reset calls its method Reset() error, and Flush and Close call Flush(context.Context) error, where it has them.
 	//
-	// Cookies of a background session are the daemon's, one set a session, and last in the same way, also when the session
-	// is invalidated and made anew; those without an expiry end with the daemon. Background sets what stands for them: it cannot be looked into from here, and has nothing
-	// to say as a jar. It or nil are the only values there.
+	// Cookies of a background session are the daemon's, one set a session, in a file that lasts in the same way, also when the
+	// session is invalidated and made anew. Background sets a storage over that file, which apps may list and edit while the
+	// daemon uses it: New takes that of the Identifier and Daemon that stand there then. It or nil are the only values
+	// there. A cookie without an expiry is known only to the process that got it, which the daemon's is for tasks.
 	CookieStorage http.CookieJar
 	// CookieAcceptPolicy says whose cookies are stored.
 	CookieAcceptPolicy CookieAcceptPolicy
@@ -211,7 +212,7 @@ const (
 func Default() Configuration {
 	c := base(kindDefault)
 	c.Application = programName()
-	c.CookieStorage = cookiesOf(c.Application)
+	c.setCookies(applicationCookies(c.Application))
 	c.CredentialStorage = credentialsOf(c.Application)
 	c.URLCache = urlCacheOf(c.Application)
 	return c
@@ -221,7 +222,7 @@ func Default() Configuration {
 // disk but the destination of a download and its part file.
 func Ephemeral() Configuration {
 	c := base(kindEphemeral)
-	c.CookieStorage = cookie.New()
+	c.CookieStorage = NewCookieStorage()
 	c.CredentialStorage = NewCredentialStorage()
 	c.URLCache = NewURLCache(ephemeralCacheCapacity)
 	return c
@@ -239,7 +240,7 @@ func Background(identifier string) Configuration {
 	c.Identifier = identifier
 	c.WaitsForConnectivity = true
 	c.Retries = -1
-	c.CookieStorage = daemonCookies{}
+	c.setCookies(backgroundCookies(c.Daemon, identifier))
 	c.CredentialStorage = daemonCredentials
 	return c
 }
@@ -274,6 +275,9 @@ func (c Configuration) clone() Configuration {
 
 // check refuses values that mean nothing, and makes the names of AdditionalHeaders canonical.
 func (c *Configuration) check() error {
+	if s, ok := c.CookieStorage.(*CookieStorage); ok && s == nil {
+		c.CookieStorage = nil // also of that type
+	}
 	if c.kind == 0 {
 		return badField("", "was not made by Default, Ephemeral or Background; begin with one of them and change its fields")
 	}
@@ -322,7 +326,6 @@ func (c *Configuration) check() error {
 func (c *Configuration) checkKind() error {
 	const process = ", and tasks of a background session go on without this process, which it would have to be called in; leave it nil"
 	const background = "is set, and only a background session has one; make it by Background, or leave it at its zero value"
-	_, daemons := c.CookieStorage.(daemonCookies)
 	if c.kind != kindBackground {
 		switch why := checkApplication(c.Application); {
 		case c.kind == kindDefault && why != "":
@@ -335,8 +338,6 @@ func (c *Configuration) checkKind() error {
 			return badField("Discretionary", "is set, and only a background session can wait for it; make it by Background")
 		case c.LaunchCommand != nil:
 			return badField("LaunchCommand", background)
-		case daemons:
-			return badField("CookieStorage", "is a background session's, whose cookies are in the daemon; take that of Default or Ephemeral, or nil")
 		case c.CredentialStorage == daemonCredentials:
 			return badField("CredentialStorage", "is a background session's, whose credentials are in the daemon; take that of Default or Ephemeral, or nil")
 		}
@@ -350,12 +351,12 @@ func (c *Configuration) checkKind() error {
 		return badField("OnRedirect", "is set"+process)
 	case c.OnResponse != nil:
 		return badField("OnResponse", "is set"+process)
+	case c.CookieStorage != nil && c.CookieStorage != http.CookieJar(c.cookies):
+		return badField("CookieStorage", "is another than the daemon's, which runs the tasks; leave it as Background sets it, or nil for none")
 	case c.OnTokenRefresh != nil:
 		return badField("OnTokenRefresh", "is set"+process)
 	case c.CredentialStorage != nil && c.CredentialStorage != daemonCredentials:
 		return badField("CredentialStorage", "is one of this process, and a background session's credentials are in the daemon; leave it as Background sets it, or nil for none")
-	case c.CookieStorage != nil && !daemons:
-		return badField("CookieStorage", "is one of this process, and a background session's cookies are in the daemon; leave it as Background sets it, or nil for none")
 	case !c.WaitsForConnectivity:
 		return badField("WaitsForConnectivity", "is false, and a background session always waits; leave it true")
 	case len(c.Daemon.Command) > 0 && c.Daemon.Command[0] == "":
@@ -423,10 +424,6 @@ func (c *Configuration) transport(proxy transport.Proxy, h *handshakes) (*transp
 	if err != nil {
 		return nil, err
 	}
-	jar := c.CookieStorage
-	if _, elsewhere := jar.(daemonCookies); elsewhere {
-		jar = nil
-	}
 	secure := transport.TLS{
 		MinVersion: c.TLSMinimumVersion, Roots: roots, Certificates: c.ClientCertificates, Insecure: c.InsecureSkipVerify, Pins: c.Pins,
 	}
@@ -445,7 +442,7 @@ func (c *Configuration) transport(proxy transport.Proxy, h *handshakes) (*transp
 		MaxConnsPerHost: c.MaximumConnectionsPerHost,
 		Proxy:           proxy,
 		TLS:             secure,
-		Jar:             jar, SetCookies: c.SetCookies, AcceptPolicy: acceptPolicies[c.CookieAcceptPolicy],
+		Jar:             c.CookieStorage, SetCookies: c.SetCookies, AcceptPolicy: acceptPolicies[c.CookieAcceptPolicy],
 		Authenticator: authenticator, Keep: c.keep(),
 		Cache: cache, WillCache: c.willCache(),
 	})

@@ -67,6 +67,6 @@ func credentialKey(path, owner string) []seal.Holder {
 
 // sessionCredentials is the storage of a background session, over the daemon's file.
 func sessionCredentials(state, identifier string) *CredentialStorage {
-	file, key := control.CredentialPlace(state, identifier)
+	file, key := control.SessionCredentials(state, identifier)
 	return &CredentialStorage{storage: credential.Later(file, credential.Options{Holders: []seal.Holder{seal.InFile(key)}})}
 }

@@ -136,6 +136,7 @@ func (d Daemon) Session(ctx context.Context, identifier string) (*Session, error
 	if c.Daemon, err = d.resolve(); err != nil {
 		return nil, err
 	}
+	c.resolveCookies()
 	client := control.NewClient(c.Daemon.options(identifier))
 	if _, err := client.Info(ctx); err != nil {
 		client.Close()

@@ -18,7 +18,9 @@ import (
 	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/control/server"
 	"github.com/urlsession/urlsession/internal/cookie"
+	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/engine"
+	"github.com/urlsession/urlsession/internal/seal"
 	"github.com/urlsession/urlsession/internal/store/memstore"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
@@ -31,8 +33,9 @@ const patience = 30 * time.Second
 // fakeDaemon serves sessions that are in this process's memory, over a real socket. What it does beyond that, the tests of
 // package daemon judge.
 type fakeDaemon struct {
-	state string
-	stop  func() // what a client's Stop does
+	state   string
+	lasting bool   // sessions go on as those of a daemon do from their first process on
+	stop    func() // what a client's Stop does
 
 	mu     sync.Mutex
 	all    map[string]*fakeSession
@@ -45,6 +48,7 @@ type fakeSession struct {
 	id            string
 	store         *memstore.Store
 	chain         *transport.Transport
+	jar           *cookie.Storage
 	bodies        *heldBodies
 	configuration control.Configuration
 }
@@ -119,6 +123,7 @@ func (d *fakeDaemon) end() {
 	for _, s := range d.sessions() {
 		s.Close()
 		s.chain.CloseIdleConnections()
+		_ = s.jar.Close() // its folder may be gone
 	}
 }
 
@@ -180,7 +185,8 @@ func endLate(t *testing.T, s *Session) {
 func (s *fakeSession) options() engine.Options {
 	return engine.Options{
 		Session: s.id, Store: s.store, RoundTripper: s.chain, Bodies: s.bodies,
-		Flush: func(context.Context) error { s.chain.CloseIdleConnections(); return nil },
+		Flush: func(ctx context.Context) error { s.chain.CloseIdleConnections(); return s.jar.Flush(ctx) },
+		Reset: func(context.Context) error { return s.jar.Reset() },
 	}
 }
 
@@ -209,18 +215,22 @@ func (d *fakeDaemon) Open(_ context.Context, id string, configuration []byte) (c
 		return nil, &task.Error{Op: "open session", Code: task.Unknown, Err: err}
 	}
 	if d.all[id] == nil {
-		o := transport.Options{SetCookies: true}
-		jar := cookie.New()
+		o := transport.Options{SetCookies: true, Authenticator: credential.NewAuthenticator(nil, credential.Policy{})}
+		file, key, purpose := control.SessionCookies(d.state, id)
+		s.jar = cookie.Later(file, cookie.Options{Sealer: cookie.SealedBy(seal.InFile(key), purpose)})
 		if s.configuration.Chain.Cookies {
-			o.Jar = jar
+			o.Jar = s.jar
 		}
 		var err error
 		if s.chain, err = transport.New(o); err != nil {
 			return nil, err
 		}
-		opts := s.options()
-		opts.Reset = func(context.Context) error { return jar.Reset() }
-		s.Engine = engine.New(opts)
+		s.Engine = engine.New(s.options())
+		if d.lasting {
+			if s.Engine, err = engine.Open(context.Background(), s.options()); err != nil {
+				return nil, err
+			}
+		}
 		d.all[id] = s
 	}
 	return s, nil

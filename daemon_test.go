@@ -214,7 +214,8 @@ func TestBackgroundConfigurationsThatAreRefused(t *testing.T) {
 		"Configuration.OnResponse": func(c *Configuration) {
 			c.OnResponse = func(context.Context, *Task, *Response) Disposition { return Allow }
 		},
-		"Configuration.CookieStorage":               func(c *Configuration) { c.CookieStorage = jar },
+		"Configuration.CookieStorage is":            func(c *Configuration) { c.CookieStorage = jar },
+		"Configuration.CookieStorage is another":    func(c *Configuration) { c.CookieStorage = NewCookieStorage() },
 		"Configuration.WaitsForConnectivity":        func(c *Configuration) { c.WaitsForConnectivity = false },
 		"Configuration.LaunchCommand names":         func(c *Configuration) { c.LaunchCommand = []string{""} },
 		"Configuration.LaunchCommand cannot be run": func(c *Configuration) { c.LaunchCommand = []string{"./none"} },
@@ -239,7 +240,6 @@ func TestBackgroundConfigurationsThatAreRefused(t *testing.T) {
 		"Configuration.Daemon":        func(c *Configuration) { c.Daemon.State = "x" },
 		"Configuration.Discretionary": func(c *Configuration) { c.Discretionary = true },
 		"Configuration.LaunchCommand": func(c *Configuration) { c.LaunchCommand = []string{"true"} },
-		"Configuration.CookieStorage": func(c *Configuration) { c.CookieStorage = Background("x").CookieStorage },
 	} {
 		for _, c := range []Configuration{Default(), Ephemeral()} {
 			change(&c)

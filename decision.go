@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -48,8 +49,17 @@ const (
 type decider struct {
 	s     *Session
 	calls sync.WaitGroup
-	// asked ends the call of a task, once it has ended or asks anew. Only listen's goroutine uses it.
-	asked map[task.ID]context.CancelFunc
+	// asked is the newest call of each task, until the task has ended. Only listen's goroutine uses it.
+	asked map[task.ID]call
+
+	mu        sync.Mutex
+	questions []question
+	asking    int // goroutines that take them
+}
+
+type call struct {
+	ticket string
+	end    context.CancelFunc
 }
 
 // listen calls and answers until the session's last event, or ctx ends, and until the calls have returned.
@@ -57,9 +67,18 @@ func (d *decider) listen(ctx context.Context) {
 	defer d.calls.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for ev, err := range d.s.svc.Events(ctx, task.EventQuery{After: new(uint64), DurableOnly: true}) {
+	if c, ok := d.s.svc.(*control.Client); ok {
+		d.attend(ctx, c)
+		return
+	}
+	_ = d.hear(ctx, task.EventQuery{After: new(uint64), DurableOnly: true}) // an engine in process fails with ctx alone
+}
+
+// hear calls for what events ask, until the session's last one.
+func (d *decider) hear(ctx context.Context, q task.EventQuery) error {
+	for ev, err := range d.s.svc.Events(ctx, q) {
 		if err != nil {
-			return
+			return err
 		}
 		switch e := ev.Detail.(type) {
 		case task.Redirected:
@@ -70,16 +89,25 @@ func (d *decider) listen(ctx context.Context) {
 			if e.Ticket != "" {
 				d.ask(ctx, ev.Task, e.Ticket, func(ctx context.Context) task.Decision { return d.response(ctx, ev.Task, e) })
 			}
+		case task.Challenge:
+			d.challenge(ctx, ev.Task, e)
 		case task.SessionCompleted:
 			d.stop(ev.Task)
 		}
 	}
+	return nil
+}
+
+// begin is the context of a task's next call; the one before ends.
+func (d *decider) begin(ctx context.Context, id task.ID, ticket string) context.Context {
+	d.stop(id)
+	ctx, cancel := context.WithCancel(ctx)
+	d.asked[id] = call{ticket, cancel}
+	return ctx
 }
 
 func (d *decider) ask(ctx context.Context, id task.ID, ticket string, decide func(context.Context) task.Decision) {
-	d.stop(id)
-	ctx, cancel := context.WithCancel(ctx)
-	d.asked[id] = cancel
+	ctx = d.begin(ctx, id, ticket)
 	d.s.handles.pin(id)
 	d.calls.Go(func() {
 		defer d.s.handles.unpin(id)
@@ -89,8 +117,8 @@ func (d *decider) ask(ctx context.Context, id task.ID, ticket string, decide fun
 }
 
 func (d *decider) stop(id task.ID) {
-	if cancel, ok := d.asked[id]; ok {
-		cancel()
+	if c, ok := d.asked[id]; ok {
+		c.end()
 		delete(d.asked, id)
 	}
 }

@@ -19,7 +19,8 @@ import (
 // (DownloadProgress, UploadProgress, DataReceived) have no number: a listener that is slow skips to the newest progress.
 //
 // Of each attempt of a task come, in this order: UploadProgress, ResponseReceived, DataReceived or DownloadProgress,
-// DownloadCompleted. WillRetry stands between attempts. Completed is last, exactly once a task. More kinds may come
+// DownloadCompleted. Challenged comes before the response, or ends an attempt of a background session; WillRetry stands between
+// attempts. Completed is last, exactly once a task. More kinds may come
 // with later versions: leave unknown ones alone.
 //
 // json.Marshal of an event is its form on the wire, one flat object without secrets, whose "event" is Name and whose
@@ -109,6 +110,17 @@ type (
 		Envelope
 		StatusCode int
 		From, To   string
+	}
+
+	// Challenged says that a server, or a proxy, wants to know who asks, and takes nothing that is known. The task waits
+	// (WaitAuthentication) for Configuration.OnChallenge or Task.Answer. Durable; "challenge".
+	Challenged struct {
+		Envelope
+		Space            ProtectionSpace
+		ProposedUser     string // as Challenge.ProposedUser
+		PreviousFailures int    // as Challenge.PreviousFailures
+		Err              error  // as Challenge.Err
+		Ticket           string // what Task.Answer takes
 	}
 
 	// Waiting says why a running task does not move. Successive ones of a task collapse into the newest. Durable;
@@ -212,6 +224,9 @@ func publicEvent(ev task.Event) Event {
 		return ResponseReceived{e, d.URL, d.Status, d.Header, d.Expected}
 	case task.Redirected:
 		return Redirected{e, d.Status, d.From, d.To}
+	case task.Challenge:
+		c := challengeOf(&d)
+		return Challenged{e, c.Space, c.ProposedUser, c.PreviousFailures, c.Err, c.Ticket}
 	case task.Waiting:
 		return Waiting{e, WaitReason(d.Reason), d.Detail, d.Until}
 	case task.WillRetry:

@@ -365,6 +365,25 @@ func ExampleSession_RoundTripper() {
 	// hello <nil>
 }
 
+func ExampleSession_CookieStorage() {
+	s, err := urlsession.New(urlsession.Ephemeral())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	cookies := s.CookieStorage()
+	if _, err := cookies.Import(strings.NewReader("example.com\tFALSE\t/\tTRUE\t0\tsession\tsecret\n")); err != nil {
+		log.Fatal(err)
+	}
+	for _, c := range cookies.All() {
+		fmt.Println(c, c.Secure) // c.Value is the value
+	}
+	fmt.Println(cookies.RemoveDomain("example.com"))
+	// Output:
+	// cookie "session" of example.com/ true
+	// 1
+}
+
 func ExampleConfiguration_onRedirect() {
 	srv := origin()
 	defer srv.Close()

@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 			os.Exit(runCookiesProcess())
 		case "cache":
 			os.Exit(runCacheProcess())
+		case "gather":
+			os.Exit(runGatherProcess())
 		case "credentials":
 			os.Exit(runCredentialsProcess())
 		}

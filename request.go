@@ -38,6 +38,10 @@ type Request struct {
 	// Configuration.RequestCachePolicy says.
 	CachePolicy CachePolicy
 
+	// WaitsForAnswer has the task wait (WaitAuthentication) where a server wants to know who asks and takes nothing that is known, also
+	// where Configuration.OnChallenge is nil: for Task.Answer, from whatever process. By default the refusal is the response there.
+	WaitsForAnswer bool
+
 	// FailOnHTTPError makes a status of 400 and above an error (ErrBadServerResponse, with Error.StatusCode): of a
 	// download no file appears then. By default such an answer is a response, and its body the file.
 	FailOnHTTPError bool

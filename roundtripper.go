@@ -17,8 +17,9 @@ import (
 // retries and RateLimit. Its errors are *Error.
 //
 // OnChallenge is asked without a task. That of a background session works in this process, by the session's configuration and
-// without cookies and stored credentials, which are the daemon's: nothing of it outlives the process. There servers are trusted
-// as the daemon does, without asking.
+// without stored credentials, which are the daemon's: its requests end with the process. Servers are trusted there as the
+// daemon does, without asking. Its cookies are those of the session, but for those without an expiry, which it and the daemon
+// keep each for itself.
 //
 // It must have an http.Client without a Jar, where the session has a CookieStorage. Once the session was invalidated it
 // fails with ErrSessionInvalidated; what is under way then is its caller's to end.

@@ -76,9 +76,7 @@ func New(c Configuration) (*Session, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if _, ok := c.CookieStorage.(*applicationCookies); ok && c.kind == kindDefault {
-		c.CookieStorage = cookiesOf(c.Application) // which may have been changed since Default
-	}
+	c.resolveCookies()
 	if c.URLCache != nil && c.URLCache.application && c.kind == kindDefault {
 		c.URLCache = urlCacheOf(c.Application)
 	}
@@ -127,10 +125,10 @@ func newSession(c Configuration, svc service, chain chain, shutDown func() error
 	s := &Session{config: c, policy: c.policy(), svc: svc, chain: chain, credentials: c.CredentialStorage}
 	s.handles = handles{svc: svc, held: make(map[task.ID]holding)}
 	s.shutDown = shutDown
-	if c.OnRedirect != nil || c.OnResponse != nil {
+	if c.OnRedirect != nil || c.OnResponse != nil || c.OnChallenge != nil {
 		ctx, stop := context.WithCancel(context.Background())
 		done := make(chan struct{})
-		d := &decider{s: s, asked: make(map[task.ID]context.CancelFunc)}
+		d := &decider{s: s, asked: make(map[task.ID]call)}
 		go func() {
 			defer close(done)
 			d.listen(ctx)
@@ -445,11 +443,25 @@ func (s *Session) Close() error {
 	return s.closeErr
 }
 
+// CookieStorage is where the session keeps its cookies, to be listed and edited; nil: it keeps none, or in a storage of another
+// type. Of a background session it is the file that the daemon keeps: what is changed there the daemon sees within a second,
+// and when Flush returns at once.
+func (s *Session) CookieStorage() *CookieStorage {
+	storage, _ := s.config.CookieStorage.(*CookieStorage)
+	return storage
+}
+
 // Flush makes durable what the session remembers, its cookies, credentials and cache, here or in the daemon, and drops idle
 // connections. When it returns nil, what was received before the call outlives the process, kill -9 and the loss of power;
 // see Configuration.CookieStorage and CredentialStorage for what is kept. Running tasks are not disturbed.
 func (s *Session) Flush(ctx context.Context) error {
-	return publicError("flush session", s.svc.Flush(ctx))
+	const op = "flush session"
+	if s.config.kind == kindBackground { // what this process has changed first: the daemon then reads it
+		if err := flushCookies(ctx, s.config.CookieStorage); err != nil {
+			return publicError(op, err)
+		}
+	}
+	return publicError(op, s.svc.Flush(ctx))
 }
 
 // Reset removes the cookies, the credentials and what the cache keeps, with their files, and what was learnt of servers that ask
@@ -457,10 +469,14 @@ func (s *Session) Flush(ctx context.Context) error {
 // of a default session are gone for all sessions of its application, in other processes within a second. Running tasks are not
 // disturbed.
 func (s *Session) Reset(ctx context.Context) error {
+	const op = "reset session"
 	err := s.svc.Reset(ctx)
 	s.chain.Forget()
-	if err == nil && s.config.kind == kindBackground && s.credentials != nil {
-		err = s.credentials.Reset(ctx) // what this process has of them
+	if err == nil && s.config.kind == kindBackground { // what this process knows of them
+		err = resetCookies(s.config.CookieStorage)
+		if s.credentials != nil {
+			err = errors.Join(err, s.credentials.Reset(ctx))
+		}
 	}
-	return publicError("reset session", err)
+	return publicError(op, err)
 }

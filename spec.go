@@ -88,6 +88,7 @@ func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, erro
 		Policy: s.policy,
 		Limit:  r.Limit, Stream: r.Stream,
 	}
+	spec.Policy.Ask.Challenge = spec.Policy.Ask.Challenge || r.WaitsForAnswer
 	spec.Policy.FailOnHTTPError, spec.Policy.RetryUnsafe = r.FailOnHTTPError, r.RetryUnsafe
 	if r.CachePolicy != CachePolicyDefault {
 		spec.Policy.Cache = cachePolicies[r.CachePolicy]

@@ -51,6 +51,9 @@ type Wait struct {
 	Since  time.Time // when the wait began
 	Until  time.Time // when it will end; zero: not known
 	Err    error     // of WaitRetry: an *Error, how the last attempt ended
+	// Ticket and Challenge are of WaitAuthentication: what is asked, and what Task.Answer names it by. Else they are empty.
+	Ticket    string
+	Challenge *Challenge
 }
 
 // Status is a snapshot of a task. It is the caller's own copy.
@@ -119,7 +122,12 @@ func statusOf(rec *task.Record) Status {
 		}
 	}
 	if w := rec.Waiting; w != nil {
-		st.Waiting = &Wait{WaitReason(w.Reason), w.Detail, w.Since, w.Until, publicError("", w.Error.Err())}
+		st.Waiting = &Wait{Reason: WaitReason(w.Reason), Detail: w.Detail, Since: w.Since, Until: w.Until,
+			Err: publicError("", w.Error.Err()), Ticket: w.Ticket}
+		if w.Challenge != nil {
+			c := challengeOf(w.Challenge)
+			st.Waiting.Challenge = &c
+		}
 	}
 	done, expected := st.BytesReceived, st.BytesExpectedToReceive
 	if st.Kind == KindUpload {

@@ -10,6 +10,21 @@ import (
 // closeFor is how long Session.Close waits for the disk.
 const closeFor = 10 * time.Second
 
+// setCookies sets a storage that goes by the configuration's names, until the app sets another.
+func (c *Configuration) setCookies(s *CookieStorage) { c.CookieStorage, c.cookies = s, s }
+
+// resolveCookies has a storage that goes by the configuration's names be that of those which stand there now.
+func (c *Configuration) resolveCookies() {
+	if c.cookies == nil || c.CookieStorage != http.CookieJar(c.cookies) {
+		return
+	}
+	if c.kind == kindDefault {
+		c.setCookies(applicationCookies(c.Application))
+	} else if s := backgroundCookies(c.Daemon, c.Identifier); s.path != c.cookies.path {
+		c.setCookies(s)
+	}
+}
+
 // flush makes durable what a session in process remembers.
 func (c *Configuration) flush(ctx context.Context) error {
 	err := flushCookies(ctx, c.CookieStorage)

@@ -41,11 +41,14 @@ func main() {
 
 // children are what this program does where a scenario starts it once more, by its first argument.
 var children = map[string]func(args []string) error{
-	childServer:     serve,
-	childURLSession: client(bySession),
-	childNetHTTP:    client(byNetHTTP),
-	childBackground: background,
-	childListener:   listen,
+	childServer:           serve,
+	childURLSession:       client(bySession),
+	childNetHTTP:          client(byNetHTTP),
+	childStoring:          serveStoring,
+	childStoredURLSession: client(byStoringSession),
+	childStoredNetHTTP:    client(byStoringNetHTTP),
+	childBackground:       background,
+	childListener:         listen,
 }
 
 func exit(err error) {

@@ -22,17 +22,28 @@ import (
 	"github.com/urlsession/urlsession"
 )
 
-// The scenario overhead runs this program three times more: as a server, and as each of the two clients.
+// The scenario overhead runs this program three times more: as a server, and as each of the two clients. overhead-storages does
+// so with a server that wants a cookie and a password.
 const (
 	childServer     = "overhead-server"
 	childURLSession = "overhead-urlsession"
 	childNetHTTP    = "overhead-net/http"
+
+	childStoring          = "overhead-storages-server"
+	childStoredURLSession = "overhead-storages-urlsession"
+	childStoredNetHTTP    = "overhead-storages-net/http"
 )
 
 const atOnce = 16
 
-func overhead(_ context.Context, l *lab, size int64, count int) (w workload, err error) {
-	server := exec.Command(l.self, childServer, strconv.FormatInt(size, 10))
+func overhead(server, ours, netHTTP string) func(context.Context, *lab, int64, int) (workload, error) {
+	return func(_ context.Context, l *lab, size int64, count int) (workload, error) {
+		return l.overhead(server, ours, netHTTP, size, count)
+	}
+}
+
+func (l *lab) overhead(serverChild, ours, netHTTP string, size int64, count int) (w workload, err error) {
+	server := exec.Command(l.self, serverChild, strconv.FormatInt(size, 10))
 	server.Stderr = os.Stderr
 	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	out, err := server.StdoutPipe()
@@ -53,8 +64,8 @@ func overhead(_ context.Context, l *lab, size int64, count int) (w workload, err
 	by := func(name, child string) contender {
 		return contender{name: name, argv: []string{l.self, child, strings.TrimSpace(url), strconv.Itoa(count), strconv.FormatInt(size, 10)}}
 	}
-	w.ours = by("urlsession", childURLSession)
-	w.peers = []contender{by("net/http", childNetHTTP)}
+	w.ours = by("urlsession", ours)
+	w.peers = []contender{by("net/http", netHTTP)}
 	w.check = func() error { return nil } // each client checks each body's length itself
 	return w, nil
 }
@@ -79,6 +90,10 @@ func client(run func(url string, count, size int) error) func(args []string) err
 
 // serve is a child that answers every request with as many bytes as its argument says, and prints its URL.
 func serve(args []string) error {
+	return serveWith(args, func(w http.ResponseWriter, _ *http.Request, body []byte) { w.Write(body) })
+}
+
+func serveWith(args []string, answer func(w http.ResponseWriter, r *http.Request, body []byte)) error {
 	size, err := strconv.Atoi(strings.Join(args, ""))
 	if err != nil {
 		return err
@@ -89,11 +104,14 @@ func serve(args []string) error {
 	}
 	fmt.Printf("http://%s/\n", l.Addr())
 	body := bytes.Repeat([]byte("x"), size)
-	return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(body) }))
+	return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, r, body) }))
 }
 
 func bySession(url string, count, size int) error {
-	c := urlsession.Ephemeral()
+	return repeatBySession(urlsession.Ephemeral(), url, count, size)
+}
+
+func repeatBySession(c urlsession.Configuration, url string, count, size int) error {
 	c.MaximumConnectionsPerHost = atOnce
 	s, err := urlsession.New(c)
 	if err != nil {
@@ -111,6 +129,10 @@ func bySession(url string, count, size int) error {
 
 // byNetHTTP is the least that a program with net/http does for the same bytes, with the transport that a session has.
 func byNetHTTP(url string, count, size int) error {
+	return repeatByNetHTTP(url, count, size, func(*http.Request) {})
+}
+
+func repeatByNetHTTP(url string, count, size int, prepare func(*http.Request)) error {
 	client := &http.Client{Transport: &http.Transport{
 		MaxConnsPerHost:     atOnce,
 		MaxIdleConnsPerHost: atOnce,
@@ -122,6 +144,7 @@ func byNetHTTP(url string, count, size int) error {
 		if err != nil {
 			return err
 		}
+		prepare(req)
 		resp, err := client.Do(req)
 		if err != nil {
 			return err

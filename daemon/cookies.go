@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"path/filepath"
-
 	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/cookie"
 	"github.com/urlsession/urlsession/internal/seal"
@@ -12,8 +10,9 @@ import (
 // to last; one key of the state folder, made with the first of them, seals all. It is not the database's, so that one of the
 // two can be removed without the other.
 func (ss *sessions) cookies(id string) *cookie.Storage {
-	return cookie.Later(filepath.Join(control.SessionFolder(ss.state, id), "cookies"), cookie.Options{
-		Sealer: cookie.SealedBy(seal.InFile(filepath.Join(ss.state, "cookies.key")), "cookies of session "+id),
+	file, key, purpose := control.SessionCookies(ss.state, id)
+	return cookie.Later(file, cookie.Options{
+		Sealer: cookie.SealedBy(seal.InFile(key), purpose),
 		Warn:   func(err error) { ss.log.Warn("cookies of a session", "session", id, "error", err) },
 	})
 }

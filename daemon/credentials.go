@@ -7,13 +7,14 @@ import (
 	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/seal"
+	"github.com/urlsession/urlsession/internal/task"
 )
 
 // credentials is the storage of a session. Its file is looked at when a server first wants to know who asks, and made with
 // the first credential that is to last; one key of the state folder seals all. No keyring holds it: nobody may be there to
 // unlock one.
 func (ss *sessions) credentials(id string) *credential.Storage {
-	file, key := control.CredentialPlace(ss.state, id)
+	file, key := control.SessionCredentials(ss.state, id)
 	return credential.Later(file, credential.Options{
 		Holders: []seal.Holder{seal.InFile(key)},
 		Warn:    func(err error) { ss.log.Warn("credentials of a session", "session", id, "error", err) },
@@ -41,5 +42,14 @@ func (s *session) keep(ctx context.Context, taken credential.Stored) error {
 	if err != nil {
 		s.ss.log.Warn("a credential of a session is in memory alone", "session", s.id, "error", err)
 	}
+	return err
+}
+
+// taken keeps a credential, which tasks that wait for one of its space then try.
+func (s *session) taken(ctx context.Context, c credential.Stored) error {
+	err := s.keep(ctx, c)
+	s.CredentialStored(task.ProtectionSpace{
+		Proxy: c.Space.Proxy, Scheme: c.Space.Scheme, Host: c.Space.Host, Port: c.Space.Port, Realm: c.Space.Realm, Method: string(c.Space.Method),
+	})
 	return err
 }

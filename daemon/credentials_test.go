@@ -64,7 +64,7 @@ func (l *loginTest) wants(c *control.Client, sent ...string) {
 
 // storage is a session's, opened by another process than its daemon.
 func (l *loginTest) storage(id string) *credential.Storage {
-	file, key := control.CredentialPlace(l.state, id)
+	file, key := control.SessionCredentials(l.state, id)
 	return credential.Later(file, credential.Options{Holders: []seal.Holder{seal.InFile(key)}})
 }
 
@@ -84,7 +84,7 @@ func TestCredentialsLast(t *testing.T) {
 	d := start(t, l.state)
 	c := l.dial("s")
 	must(t, c.Flush(within(t)))
-	if file, key := control.CredentialPlace(l.state, "s"); exists(file) || exists(key) {
+	if file, key := control.SessionCredentials(l.state, "s"); exists(file) || exists(key) {
 		t.Error("without a credential there is a file")
 	}
 	l.set(l.storage("s"), credential.Permanent)
@@ -121,7 +121,7 @@ func TestCredentialsLast(t *testing.T) {
 
 	must(t, c.Reset(within(t)))
 	l.wants(c, "")
-	file, key := control.CredentialPlace(l.state, "s")
+	file, key := control.SessionCredentials(l.state, "s")
 	if names, _ := filepath.Glob(file + "*"); len(names) > 0 || !exists(key) {
 		t.Errorf("after Reset there are %v, and the key: %v", names, exists(key))
 	}
@@ -156,7 +156,7 @@ func TestCredentialsThatCannotBeWritten(t *testing.T) {
 	log := new(lines)
 	ss := &sessions{state: t.TempDir(), log: slog.New(slog.NewTextHandler(log, nil))}
 	s := &session{ss: ss, id: "s", jar: ss.cookies("s"), credentials: ss.credentials("s")}
-	_, key := control.CredentialPlace(ss.state, "s")
+	_, key := control.SessionCredentials(ss.state, "s")
 	must(t, os.WriteFile(key, []byte("none"), 0o600))
 	taken := credential.Stored{Space: credential.Space{Scheme: "http", Host: "h"}.Canonical(),
 		Credential: credential.Credential{User: "me", Password: credential.NewSecret(credentialMarker), Persistence: credential.Permanent}}

@@ -162,7 +162,7 @@ func (s *session) chain(spec *task.Spec) (http.RoundTripper, error) {
 		return nil, &task.Error{Op: "send", Code: task.NoSharedContainer,
 			Err: fmt.Errorf("configuration %d of the session is not kept any more; create the task anew", number)}
 	}
-	t, err := newTransport(&c, s.kept.Newest.MaximumConnectionsPerHost, remembered{s.jar, s.credentials, s.keep})
+	t, err := newTransport(&c, s.kept.Newest.MaximumConnectionsPerHost, remembered{s.jar, s.credentials, s.taken})
 	if err != nil {
 		return nil, &task.Error{Op: "send", Code: task.Unknown, Err: err}
 	}
@@ -229,7 +229,7 @@ func (s *session) admit(op string, spec *task.Spec) error {
 	refuse := func(code task.Code, err error) error {
 		return &task.Error{Op: op, URL: task.Redact(spec.Request.URL), Code: code, Err: err}
 	}
-	if spec.Policy.Ask != (task.Ask{}) {
+	if spec.Policy.Ask.Redirect || spec.Policy.Ask.Response {
 		return refuse(task.Unknown, errors.New("a task in the background asks for no decision about redirects and responses: nobody may be there to take it"))
 	}
 	if spec.Stream {

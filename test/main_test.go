@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,7 +15,19 @@ import (
 // binary is the command under test, built once and without the race detector: it is what users run.
 var binary string
 
+// sharedHome is where sessions of this process keep what lasts, but where a test says otherwise: no test touches what the
+// user's own programs keep.
+var sharedHome string
+
 func TestMain(m *testing.M) {
+	programs := map[string]func([]string) error{"session": sessionProcess, "ask": askProcess}
+	if len(os.Args) > 1 && programs[os.Args[1]] != nil { // tests have this binary be programs of users
+		if err := programs[os.Args[1]](os.Args); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "urlsession-binary-")
 		if err != nil {
@@ -27,6 +40,12 @@ func TestMain(m *testing.M) {
 		build.Dir = ".."
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the command: %v\n%s", err, out)
+			return 1
+		}
+		sharedHome = filepath.Join(dir, "home")
+		setHome(func(name, value string) { err = errors.Join(err, os.Setenv(name, value)) }, sharedHome)
+		if err = errors.Join(err, os.Mkdir(sharedHome, 0o700)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		return m.Run()

@@ -147,6 +147,12 @@ var scenes = map[string]scenario{
 	"cookies": plain(func(srv *t.Server, _ []string) {
 		srv.Always(t.Every, t.All(t.Respond(http.StatusOK, "text/plain", "hello"), t.SetCookie("id=17; Path=/")))
 	}),
+	"secretive": plain(func(srv *t.Server, _ []string) { // secrets in whatever an answer can have them in
+		set := t.SetCookie("k="+secret+"-set; Max-Age=3600", "fleeting="+secret+"-fleeting")
+		srv.Always(t.Every, t.Respond(http.StatusOK, "text/plain", "hello", set))
+		srv.Always("/r", t.Redirect(http.StatusFound, "/f?signature="+secret+"-location", set))
+		srv.Always("/locked", t.Unauthorized(`Basic realm="r"`))
+	}),
 	"leaky": plain(func(srv *t.Server, _ []string) {
 		srv.Publish("/f", with(func(r *t.Resource) {
 			r.Header = http.Header{"Set-Cookie": {"id=" + secret}, "Content-Location": {"/f?token=" + secret}}

@@ -19,7 +19,7 @@ import (
 func (f *sharedFlags) inBackground(cmd *cobra.Command, std stdio, jobs iter.Seq2[job, error]) error {
 	ctx, done := interruptible()
 	defer done()
-	b := &background{identifier: f.session, look: lookAt(cmd, f.session), progress: &silence{out: std.err}}
+	b := &background{identifier: f.session, look: lookAt(cmd, f.session), state: stateWords(cmd), progress: &silence{out: std.err}}
 	session, err := f.openBackground(ctx, cmd)
 	switch {
 	case err == nil:
@@ -49,6 +49,7 @@ type background struct {
 	session    *urlsession.Session
 	identifier string
 	look       string // the command line that shows the session's tasks
+	state      string // see stateWords
 	progress   progress
 
 	mu      sync.Mutex
@@ -140,11 +141,15 @@ func isLost(err error) bool {
 
 // lookAt is the command line that shows a session's tasks.
 func lookAt(cmd *cobra.Command, identifier string) string {
-	line := "urlsession task list " + shellWord(identifier)
+	return "urlsession task list " + shellWord(identifier) + stateWords(cmd)
+}
+
+// stateWords are what another command line has to say to mean the same daemon.
+func stateWords(cmd *cobra.Command) string {
 	if f := cmd.Flags().Lookup("state"); f != nil && f.Changed {
-		line += " --state " + shellWord(f.Value.String())
+		return " --state " + shellWord(f.Value.String())
 	}
-	return line
+	return ""
 }
 
 // shellWord is a text as a word of a shell's command line.

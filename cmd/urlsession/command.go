@@ -34,7 +34,7 @@ Exit status: 0 all succeeded, 1 a transfer failed, 2 usage, 3 no daemon, 130 int
 	root.SetOut(std.out)
 	root.SetErr(std.err)
 	registerState(root)
-	root.AddCommand(newDownload(), newUpload(), newData(), newSession(), newTask(), newEvents(), newCredential(), newCache(), newDaemon(), newVersion(), newCompletion())
+	root.AddCommand(newDownload(), newUpload(), newData(), newSession(), newTask(), newEvents(), newCookie(), newCredential(), newCache(), newDaemon(), newVersion(), newCompletion())
 	return root
 }
 

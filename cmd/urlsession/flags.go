@@ -262,4 +262,5 @@ func (f *sharedFlags) decorate(r *urlsession.Request, h http.Header) {
 	r.Priority = f.priority.v
 	r.EarliestBegin = f.earliest.v
 	r.FailOnHTTPError = true
+	r.WaitsForAnswer = f.session != ""
 }

@@ -200,6 +200,8 @@ func waitText(w *urlsession.Wait) string {
 		}
 	case urlsession.WaitSpace:
 		text += " for room on the disk of " + w.Detail
+	case urlsession.WaitAuthentication:
+		text += " for a credential"
 	case urlsession.WaitSchedule:
 		text += " for its time"
 	case urlsession.WaitHostLimit:

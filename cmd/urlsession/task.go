@@ -13,7 +13,7 @@ import (
 )
 
 func newTask() *cobra.Command {
-	cmd := group("task", "List background tasks, look at one, suspend, resume or cancel it", "list, show, suspend, resume, cancel or url")
+	cmd := group("task", "List background tasks, look at one, suspend, resume, cancel or answer it", "list, show, suspend, resume, cancel, url or answer")
 	cmd.AddCommand(newTaskList(), newTaskShow())
 	for _, verb := range []struct {
 		name, short string
@@ -137,16 +137,4 @@ func readURL(in io.Reader) (string, error) {
 		return "", usagef("standard input is to hold one URL, in one line")
 	}
 	return url, nil
-}
-
-// newTaskAnswer is the command of the manual that needs challenges, which do not exist yet.
-func newTaskAnswer() *cobra.Command {
-	return &cobra.Command{
-		Use:                "answer",
-		Hidden:             true,
-		DisableFlagParsing: true, // its flags are not built either
-		RunE: func(*cobra.Command, []string) error {
-			return usagef("the command task answer is not built yet: no task asks anything so far")
-		},
-	}
 }

@@ -155,6 +155,8 @@ func taskJSON(name taskName, s urlsession.Status) any {
 		Until   time.Time             `json:"until,omitzero"`
 		Code    int                   `json:"errorCode,omitempty"`
 		Message string                `json:"message,omitempty"`
+		Ticket  string                `json:"ticket,omitempty"`
+		Asked   any                   `json:"challenge,omitempty"`
 	}
 	t := struct {
 		Session     string            `json:"sessionIdentifier"`
@@ -193,6 +195,9 @@ func taskJSON(name taskName, s urlsession.Status) any {
 	if w := s.Waiting; w != nil {
 		t.Waiting = &wait{Reason: w.Reason, Detail: w.Detail, Since: w.Since, Until: w.Until}
 		t.Waiting.Code, t.Waiting.Message = codeOf(w.Err)
+		if w.Challenge != nil {
+			t.Waiting.Ticket, t.Waiting.Asked = w.Ticket, challengeJSON(w.Challenge)
+		}
 	}
 	if s.Response != nil {
 		t.StatusCode = s.Response.StatusCode

@@ -57,6 +57,10 @@ func showTask(c *card, name taskName, s urlsession.Status) {
 	c.add("task", fmt.Sprintf("%s, %s", name, s.Kind))
 	c.add("description", s.Description)
 	c.add("state", explain(s))
+	if s.Waiting != nil && s.Waiting.Challenge != nil {
+		c.add("asked", challengeText(s.Waiting.Challenge))
+		c.add("answer by", "urlsession task answer "+shellWord(name.String()))
+	}
 	c.add("url", redact(s.OriginalURL))
 	if s.CurrentURL != s.OriginalURL {
 		c.add("now at", redact(s.CurrentURL))
@@ -159,6 +163,8 @@ func eventText(ev urlsession.Event) string {
 		return text
 	case urlsession.Redirected:
 		return fmt.Sprintf("redirect %d to %s", ev.StatusCode, redact(ev.To))
+	case urlsession.Challenged:
+		return challengeText(&urlsession.Challenge{Space: ev.Space, PreviousFailures: ev.PreviousFailures, Err: ev.Err})
 	case urlsession.Waiting:
 		return waitText(&urlsession.Wait{Reason: ev.Reason, Detail: ev.Detail})
 	case urlsession.WillRetry:

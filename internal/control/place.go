@@ -36,6 +36,23 @@ func StateFolder() (string, error) {
 // with the number of its process.
 func LockFile(state string) string { return filepath.Join(state, "daemon.lock") }
 
+// SessionFolder is where the files of a session are.
+func SessionFolder(state, identifier string) string {
+	sum := sha256.Sum256([]byte(identifier))
+	return filepath.Join(state, "sessions", hex.EncodeToString(sum[:16]))
+}
+
+// SessionCookies are the file of a session's cookies, the one with the key of all of them, and what the cookies are sealed for.
+// Daemon and apps may have them open at once.
+func SessionCookies(state, identifier string) (file, key, purpose string) {
+	return filepath.Join(SessionFolder(state, identifier), "cookies"), filepath.Join(state, "cookies.key"), "cookies of session " + identifier
+}
+
+// SessionCredentials are the file of a session's credentials, and the one with the key of all of them.
+func SessionCredentials(state, identifier string) (file, key string) {
+	return filepath.Join(SessionFolder(state, identifier), "credentials"), filepath.Join(state, "credentials.key")
+}
+
 // socketMost is the most bytes of a unix socket's path that every system takes (sun_path of 104 on BSD, 108 on Linux, with
 // its NUL).
 const socketMost = 103
@@ -54,16 +71,4 @@ func Socket(state string) string {
 		return filepath.Join(dir, "urlsession", name)
 	}
 	return filepath.Join(os.TempDir(), fmt.Sprintf("urlsession-%d", os.Getuid()), name)
-}
-
-// SessionFolder is where the files of a session are, in the state folder of its daemon.
-func SessionFolder(state, identifier string) string {
-	sum := sha256.Sum256([]byte(identifier))
-	return filepath.Join(state, "sessions", hex.EncodeToString(sum[:16]))
-}
-
-// CredentialPlace is the file of a session's credentials, and the file of the key that seals those of all sessions of the state
-// folder. Daemon and apps may have it open at once.
-func CredentialPlace(state, identifier string) (file, key string) {
-	return filepath.Join(SessionFolder(state, identifier), "credentials"), filepath.Join(state, "credentials.key")
 }

@@ -2,18 +2,44 @@ package cookie
 
 import (
 	"cmp"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 )
 
 // All are the cookies that have not expired, by domain, path and name.
-func (s *Storage) All() []Cookie {
+func (s *Storage) All() []Cookie { return s.all(func(*entry) bool { return true }) }
+
+// OfDomain are those of All that belong to domain and to all below it.
+func (s *Storage) OfDomain(domain string) []Cookie {
+	domain = canonicalHost(strings.TrimPrefix(domain, "."))
+	return s.all(func(e *entry) bool { return domainMatch(e.Domain, domain) })
+}
+
+func (s *Storage) all(want func(*entry) bool) []Cookie {
 	s.refresh()
 	now := time.Now()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.list(func(e *entry) bool { return !e.expired(now) })
+	return s.list(func(e *entry) bool { return !e.expired(now) && want(e) })
+}
+
+// For are the cookies that Cookies sends with a request for u, in that order. To look is no use of them.
+func (s *Storage) For(u *url.URL) []Cookie {
+	found := s.match(u, time.Now())
+	cookies := make([]Cookie, len(found))
+	for i, e := range found {
+		cookies[i] = e.copy()
+	}
+	return cookies
+}
+
+// copy is the cookie as it is now.
+func (e *entry) copy() Cookie {
+	c := e.Cookie
+	c.Accessed = time.Unix(0, e.accessed.Load())
+	return c
 }
 
 // list is a copy of the cookies that want says, in a fixed order.
@@ -21,9 +47,7 @@ func (s *Storage) list(want func(*entry) bool) []Cookie {
 	var all []Cookie
 	for _, e := range s.entries() {
 		if want(e) {
-			c := e.Cookie
-			c.Accessed = time.Unix(0, e.accessed.Load())
-			all = append(all, c)
+			all = append(all, e.copy())
 		}
 	}
 	slices.SortFunc(all, func(a, b Cookie) int {
@@ -62,7 +86,7 @@ func (s *Storage) Set(c Cookie) error {
 			s.remove(old, now)
 		}
 		return nil
-	case old != nil:
+	case old != nil && !old.expired(now):
 		c.Created = old.Created
 	case c.Created.IsZero():
 		c.Created = s.newCreated(now)
@@ -71,7 +95,8 @@ func (s *Storage) Set(c Cookie) error {
 	return nil
 }
 
-// Remove removes the cookie that has c's Name, Domain, HostOnly and Path, and reports whether there was one.
+// Remove removes the cookie that has c's Name, Domain, HostOnly and Path, and reports whether there was one that had not
+// expired.
 func (s *Storage) Remove(c Cookie) bool {
 	s.refresh()
 	s.mu.Lock()
@@ -80,22 +105,34 @@ func (s *Storage) Remove(c Cookie) bool {
 	if e == nil {
 		return false
 	}
-	s.remove(e, time.Now())
-	return true
+	now := time.Now()
+	s.remove(e, now)
+	return !e.expired(now)
 }
 
-// RemoveDomain removes the cookies of domain and of all below it, and reports how many there were.
+// RemoveDomain removes the cookies of domain and of all below it, and reports how many there were that had not expired.
 func (s *Storage) RemoveDomain(domain string) int {
 	domain = canonicalHost(strings.TrimPrefix(domain, "."))
+	return s.removeAll(func(e *entry) bool { return domainMatch(e.Domain, domain) })
+}
+
+// RemoveSince removes the cookies that were set, for the first time or anew, at t or later, and reports how many there were
+// that had not expired.
+func (s *Storage) RemoveSince(t time.Time) int {
+	return s.removeAll(func(e *entry) bool { return !e.Updated.Before(t) })
+}
+
+func (s *Storage) removeAll(which func(*entry) bool) (n int) {
 	s.refresh()
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := 0
 	for _, e := range s.entries() {
-		if domainMatch(e.Domain, domain) {
+		if which(e) {
+			if !e.expired(now) {
+				n++
+			}
 			s.remove(e, now)
-			n++
 		}
 	}
 	return n

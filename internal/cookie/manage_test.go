@@ -105,6 +105,51 @@ func TestSetRefuses(t *testing.T) {
 	}
 }
 
+func TestLookingIsNoUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New()
+		mustReceive(t, s, "https://www.example.org/a/b", "a=1", "b=2; Path=/", "c=3; Domain=example.org; Path=/", "d=4; Path=/other")
+		mustReceive(t, s, "https://example.com/", "e=5")
+		time.Sleep(time.Minute)
+		u := parseURL(t, "https://www.example.org/a/c")
+		names := func(cookies []Cookie) (all string) {
+			for _, c := range cookies {
+				all += c.Name
+				if time.Since(c.Accessed) != time.Minute {
+					t.Errorf("%v was used %v ago", c, time.Since(c.Accessed))
+				}
+			}
+			return all
+		}
+		if got := names(s.For(u)); got != "abc" {
+			t.Errorf("for %v: %s", u, got)
+		}
+		if got := names(s.OfDomain(".Example.ORG")) + " " + names(s.OfDomain("www.example.org")) + " " + names(s.OfDomain("")) + names(s.OfDomain("ample.org")); got != "cbad bad " {
+			t.Errorf("of the domains: %s", got)
+		}
+		s.Cookies(u)
+		if c := s.For(u)[0]; time.Since(c.Accessed) != 0 {
+			t.Error("to send it is no use")
+		}
+	})
+}
+
+func TestRemoveSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New()
+		mustReceive(t, s, "https://example.org/", "old=1", "again=1")
+		time.Sleep(time.Minute)
+		since := time.Now()
+		mustReceive(t, s, "https://example.org/", "again=2", "new=1")
+		if n := s.RemoveSince(since.Add(1)); n != 0 {
+			t.Errorf("%d are removed that are older", n)
+		}
+		if n := s.RemoveSince(since); n != 2 || summary(s) != "example.org/ old=1\n" {
+			t.Errorf("%d are removed, and there are\n%s", n, summary(s))
+		}
+	})
+}
+
 func TestCookiesAreNotShownByAccident(t *testing.T) {
 	c := Cookie{Name: "k", Value: "S3CRET", Domain: "example.org", Path: "/p"}
 	text, err := json.Marshal(c)

@@ -73,7 +73,7 @@ func (s *Storage) takeOne(o origin, r received, now time.Time) error {
 		}
 		return nil
 	}
-	if c.Created = s.newCreated(now); old != nil {
+	if c.Created = s.newCreated(now); old != nil && !old.expired(now) {
 		c.Created = old.Created
 	}
 	s.put(c)

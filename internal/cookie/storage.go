@@ -51,23 +51,14 @@ func (s *Storage) clear() {
 //
 // A Storage with a file looks, once a second at most, whether another process has changed it.
 func (s *Storage) Cookies(u *url.URL) []*http.Cookie {
-	s.refresh()
-	if s.count.Load() == 0 {
-		return nil
-	}
-	o := originOf(u)
-	if o.host == "" {
-		return nil
-	}
-	found := s.match(o, time.Now())
+	now := time.Now()
+	found := s.match(u, now)
 	if len(found) == 0 {
 		return nil
 	}
-	slices.SortFunc(found, func(a, b *entry) int {
-		return cmp.Or(cmp.Compare(len(b.Path), len(a.Path)), a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
-	})
 	cookies, list := make([]http.Cookie, len(found)), make([]*http.Cookie, len(found))
 	for i, e := range found {
+		e.accessed.Store(now.UnixNano())
 		c := &cookies[i]
 		c.Name, c.Value = e.Name, e.Value
 		if n := len(e.Value); n > 1 && e.Value[0] == '"' && e.Value[n-1] == '"' {
@@ -78,14 +69,29 @@ func (s *Storage) Cookies(u *url.URL) []*http.Cookie {
 	return list
 }
 
-// match finds the cookies for o and notes that they are used.
-func (s *Storage) match(o origin, now time.Time) (found []*entry) {
+// match finds the cookies to send with a request for u, in the order in which they are sent.
+func (s *Storage) match(u *url.URL, now time.Time) []*entry {
+	s.refresh()
+	if s.count.Load() == 0 {
+		return nil
+	}
+	o := originOf(u)
+	if o.host == "" {
+		return nil
+	}
+	found := s.matching(o, now)
+	slices.SortFunc(found, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(len(b.Path), len(a.Path)), a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
+	})
+	return found
+}
+
+func (s *Storage) matching(o origin, now time.Time) (found []*entry) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for domain := o.host; ; {
 		for _, e := range s.domains[domain] {
 			if (domain == o.host || !e.HostOnly) && (o.secure || !e.Secure) && pathMatch(o.path, e.Path) && !e.expired(now) {
-				e.accessed.Store(now.UnixNano())
 				found = append(found, e)
 			}
 		}

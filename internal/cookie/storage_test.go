@@ -68,6 +68,29 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
+// An expired cookie that is still in memory is none: what takes its place is new, and nobody counts it.
+func TestExpiredCookiesAreNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New()
+		u := "https://h.example/"
+		mustReceive(t, s, u, "a=1; Max-Age=10", "b=1; Max-Age=10", "c=1")
+		time.Sleep(10 * time.Second)
+		mustReceive(t, s, u, "a=2")
+		if err := s.Set(Cookie{Name: "b", Value: "2", Domain: "h.example", HostOnly: true}); err != nil {
+			t.Fatal(err)
+		}
+		if got := sent(t, s, u); got != "c=1; a=2; b=2" {
+			t.Errorf("sent %q", got)
+		}
+		mustReceive(t, s, u, "d=1; Max-Age=10", "e=1; Max-Age=10", "f=1; Max-Age=10")
+		d, since := s.For(parseURL(t, u))[3], time.Now()
+		time.Sleep(10 * time.Second)
+		if s.Remove(d) || s.RemoveSince(since.Add(1)) != 0 || s.RemoveSince(since) != 2 || s.RemoveDomain("h.example") != 1 {
+			t.Error("one that has expired is counted")
+		}
+	})
+}
+
 func TestSecureCookiesAreLeftAlone(t *testing.T) {
 	const plain, tls = "http://a.example.org/x/y/f", "https://a.example.org/x/y/f"
 	for _, c := range []struct {

@@ -83,8 +83,8 @@ func readable(realm string) string {
 // candidate is a credential for c that nobody need be asked for.
 func (e *Exchange) candidate(c choice) (Credential, source, bool) {
 	usable := func(cred Credential) bool { return cred.fits(c.space.Method) && !e.spent(c, cred) }
-	if e.answered != nil && e.answered.Space == c.space && e.answer.Disposition == Use && usable(e.answer.Credential) {
-		return e.answer.Credential, fromAnswer, true
+	if a := e.answered[c.space]; a.Disposition == Use && usable(a.Credential) {
+		return a.Credential, fromAnswer, true
 	}
 	login := ""
 	if e.user != nil {
@@ -120,7 +120,8 @@ func (e *Exchange) stored(space Space) (Credential, bool) {
 
 // settled reports whether nobody is to be asked about c, because that was done before: go on as if nobody were there.
 func (e *Exchange) settled(c choice) bool {
-	return e.answered != nil && e.answered.Space == c.space && e.answer.Disposition == UseDefault
+	a, ok := e.answered[c.space]
+	return ok && a.Disposition == UseDefault
 }
 
 // spent reports whether cred was refused already, by this method or a stronger one: a server that feigns to know a strong

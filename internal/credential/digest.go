@@ -167,9 +167,6 @@ func (d *digest) hashBody(open func() (io.ReadCloser, error)) (string, error) {
 // authorize is the value of Authorization for a request (§3.4). target is its request target as it is sent, and open opens
 // its body, nil where it has none; it is read only for auth-int.
 func (d *digest) authorize(method, target string, open func() (io.ReadCloser, error)) (proof, error) {
-	if strings.ContainsFunc(d.user.Reveal()+d.realm+d.opaque, isControl) {
-		return proof{}, errors.New("control characters cannot be sent by Digest")
-	}
 	a2 := []string{method, target}
 	if d.qop == qopAuthInt {
 		body, err := d.hashBody(open)
@@ -209,6 +206,9 @@ func (d *digest) authorize(method, target string, open func() (io.ReadCloser, er
 		b.WriteString(", userhash=true")
 	}
 	b.WriteString(", response=" + quote(p.response)) // last: some servers look for it there
+	if strings.ContainsFunc(b.String(), isControl) { // of the user, or of the server's nonce, realm and opaque
+		return proof{}, errors.New("control characters cannot be sent by Digest")
+	}
 	p.value = NewSecret(b.String())
 	return p, nil
 }

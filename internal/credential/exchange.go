@@ -51,8 +51,7 @@ type Exchange struct {
 	asked   *choice
 	renewed int // tokens that were refreshed
 
-	answered *Challenge // by answer, which came when the Exchange that had asked was over
-	answer   Answer
+	answered map[Space]Answer // which came when the Exchange that had asked was over
 }
 
 // try is a credential that is sent.
@@ -92,14 +91,21 @@ func (a *Authenticator) begin(origin Space, req *http.Request, user *url.Userinf
 
 // Answered tells, before the request is sent, an answer that came when the Exchange that had asked was over: the task had been
 // parked, or whoever ran it was started anew. A user and password for Basic and a token for Bearer are sent unasked then, so that
-// no body is sent in vain; all else counts once the server asks the same again. Cancel is not for here: the task has ended.
+// no body is sent in vain, where it is the only one; all else counts once the server asks the same again. Cancel is not for here:
+// the task has ended. It may be called for several spaces; those of other servers are left alone.
 func (e *Exchange) Answered(c Challenge, a Answer) {
+	if c.Space.origin() != e.origin {
+		return
+	}
 	e.failures[c.Space] = c.Failures
 	switch a.Disposition {
 	case Reject:
 		e.rejected = append(e.rejected, c.Space)
 	case Use, UseDefault:
-		e.answered, e.answer = &c, a
+		if e.answered == nil {
+			e.answered = make(map[Space]Answer)
+		}
+		e.answered[c.Space] = a
 	}
 }
 
@@ -128,8 +134,8 @@ func (e *Exchange) Authorize() Secret {
 		}
 		t = e.taken
 		t.unasked = true
-	} else if e.answersUnasked() {
-		t.space, t.cred, t.from, t.unasked = e.answered.Space, e.answer.Credential, fromAnswer, false
+	} else if space, cred, ok := e.answersUnasked(); ok {
+		t.space, t.cred, t.from, t.unasked = space, cred, fromAnswer, false
 	} else if k := e.a.find(e.origin, e.req.URL); k != nil && (e.user == nil && k.from != fromURL || e.user != nil && e.user.Equal(k.cred)) {
 		t.space, t.cred, t.from, t.digest, t.utf8 = k.space, k.cred, k.from, k.digest, k.utf8
 	} else if e.user == nil {
@@ -153,20 +159,23 @@ func (e *Exchange) User() uint64 {
 	return e.a.user(e.origin)
 }
 
-// answersUnasked reports whether the answer that was given can be sent before the server asks again. Of Basic it must not
-// depend on the encoding that the server names.
-func (e *Exchange) answersUnasked() bool {
-	if e.answered == nil || e.answer.Disposition != Use || e.answered.Space.origin() != e.origin {
-		return false
+// answersUnasked is the answer that was given, if it can be sent before the server asks again. Of Basic it must not depend on
+// the encoding that the server names.
+func (e *Exchange) answersUnasked() (Space, Credential, bool) {
+	if len(e.answered) != 1 {
+		return Space{}, Credential{}, false
 	}
-	c := e.answer.Credential
-	switch m := e.answered.Space.Method; m {
-	case Basic:
-		return c.fits(m) && norm.NFC.IsNormalString(c.User+c.Password.Reveal())
-	case Bearer:
-		return c.fits(m)
+	for space, a := range e.answered {
+		c := a.Credential
+		fits := a.Disposition == Use && c.fits(space.Method)
+		switch space.Method {
+		case Basic:
+			return space, c, fits && norm.NFC.IsNormalString(c.User+c.Password.Reveal())
+		case Bearer:
+			return space, c, fits
+		}
 	}
-	return false
+	return Space{}, Credential{}, false
 }
 
 // basic is the space of userinfo that nobody has asked for.

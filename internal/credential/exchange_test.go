@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -378,6 +379,27 @@ func TestAnsweredUnasked(t *testing.T) {
 		again := y.Next(&http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {string(c.method) + ` realm="r"`}}})
 		if again.Action != Ask && !strings.Contains(c.url, "@") || again.Action == Ask && again.Challenge.Failures != 2 {
 			t.Errorf("%s: %+v", c.url, again)
+		}
+	}
+}
+
+// Answers for several spaces stand beside each other: of one origin each waits for its realm to ask.
+func TestAnsweredInSeveralSpaces(t *testing.T) {
+	x := NewAuthenticator(New(), Policy{}).Begin(httptest.NewRequest("GET", "http://h/", nil))
+	x.Asks = true
+	space := func(realm string) Space {
+		return Space{Scheme: "http", Host: "h", Port: 80, Realm: realm, Method: Basic}
+	}
+	for realm, who := range map[string]Credential{"a": alice("of a"), "b": alice("of b")} {
+		x.Answered(Challenge{Space: space(realm)}, Answer{Disposition: Use, Credential: who})
+	}
+	if v := x.Authorize(); !v.IsZero() {
+		t.Errorf("one of two was sent unasked: %s", v.Reveal())
+	}
+	for _, realm := range []string{"a", "b"} {
+		s := x.Next(&http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {fmt.Sprintf("Basic realm=%q", realm)}}})
+		if want := base64.StdEncoding.EncodeToString([]byte("alice:of " + realm)); s.Action != Send || s.Value.Reveal() != "Basic "+want {
+			t.Errorf("asked for %s: %+v", realm, s)
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/durable"
@@ -399,7 +398,7 @@ func (s *Storage) exclusive(ctx context.Context, fn func(lock *os.File) error) e
 	select {
 	case f.busy <- struct{}{}:
 	case <-ctx.Done():
-		return fileError("lock", f.path, task.CodeOf(ctx.Err()), ctx.Err())
+		return lockError(ctx, f.path, ctx.Err())
 	}
 	lock, err := f.lock(ctx)
 	if err == nil {
@@ -413,40 +412,21 @@ func (s *Storage) exclusive(ctx context.Context, fn func(lock *os.File) error) e
 	return err
 }
 
-// lock waits for the file's lock, for lockWait at most. It polls: flock has no way to wait until a context ends.
+// lock waits for the file's lock, for lockWait at most, and makes the folder where there is none.
 func (f *file) lock(ctx context.Context) (*os.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
-	path := f.path + ".lock"
-	made := false
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-		if errors.Is(err, fs.ErrNotExist) && !made { // there is no folder yet
-			if err = durable.MakeDir(filepath.Dir(path)); err == nil {
-				made = true
-				continue
-			}
-		}
-		if err != nil {
-			return nil, fileError("lock", f.path, task.CannotOpenFile, err)
-		}
-		if err = durable.Lock(lock); err == nil {
-			mine, err1 := lock.Stat()
-			named, err2 := os.Stat(path)
-			if err1 == nil && err2 == nil && os.SameFile(mine, named) {
-				return lock, nil
-			}
-			lock.Close() // another's Reset has removed it
-			continue
-		}
-		lock.Close()
-		if !errors.Is(err, durable.ErrLocked) {
-			return nil, fileError("lock", f.path, task.CannotOpenFile, err)
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return nil, fileError("lock", f.path, task.CodeOf(ctx.Err()), errors.Join(ctx.Err(), durable.ErrLocked))
-		}
+	lock, err := durable.AwaitLock(ctx, f.path+".lock")
+	if err != nil {
+		return nil, lockError(ctx, f.path, err)
 	}
+	return lock, nil
+}
+
+func lockError(ctx context.Context, path string, err error) error {
+	code := task.CannotOpenFile
+	if ctx.Err() != nil {
+		code = task.CodeOf(ctx.Err())
+	}
+	return fileError("lock", path, code, err)
 }

@@ -84,7 +84,8 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 		r.phase = idle
 		return false
 	}
-	r.phase, r.stop = attempting, stop
+	r.phase, r.stop, r.challenge = attempting, stop, nil
+	r.keeps = e.credentialsKept()
 	r.rec.Attempt++
 	r.rec.Waiting = nil
 	r.rec.URL = ""
@@ -115,7 +116,8 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 	spec := r.rec.Spec // SetPriority changes the record's
 	a := &transfer.Attempt{
-		ID: r.id, Number: r.rec.Attempt, Spec: &spec, Commit: r.rec.Commit, Limit: &r.e.limit, Temporary: r.e.temporary,
+		ID: r.id, Number: r.rec.Attempt, Spec: &spec, Commit: r.rec.Commit, Answered: r.rec.Answered,
+		Limit: &r.e.limit, Temporary: r.e.temporary,
 	}
 	o := observer{r: r, host: h, progress: r.progress.Load()}
 	if r.e.lasting == nil {

@@ -125,8 +125,8 @@ func (e *Engine) Owned() bool {
 	return e.owned
 }
 
-// tellUnattended calls Options.Unattended where all tasks have ended, nobody owns the session, and events wait. It is asked
-// when the last task ends; when an owner leaves before it has been given all (which is how one that has died does), and
+// tellUnattended calls Options.Unattended where all tasks have ended, or some wait for an answer, nobody owns the session, and
+// events wait. It is asked when the last task ends; when one begins to wait for an answer; when an owner leaves before it has been given all (which is how one that has died does), and
 // not when it leaves having seen them: to wake it again for what it chose not to acknowledge would be for ever; and by
 // Open, since an earlier process may have died before it told.
 func (e *Engine) tellUnattended() {
@@ -136,7 +136,7 @@ func (e *Engine) tellUnattended() {
 	last, err := e.store.Last(context.Background())
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err == nil && last > e.acked && e.alive+e.creating == 0 && !e.owned && !e.stopping {
+	if err == nil && last > e.acked && (e.alive+e.creating == 0 || e.asking > 0) && !e.owned && !e.stopping {
 		e.attempts.Go(e.unattended)
 	}
 }

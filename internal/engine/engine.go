@@ -72,7 +72,8 @@ type Options struct {
 	// there before such a task is created. Empty: the system's, and they are their user's to remove.
 	Temporary string
 	Resident  int // tasks that only wait and are held in memory all the same; 0: 4096
-	// Unattended is called when the last task has ended, events wait, and nobody iterates as the owner: see tellUnattended.
+	// Unattended is called when the last task has ended, or one waits for an answer, events wait, and nobody iterates as the
+	// owner: see tellUnattended.
 	// It is called from a goroutine of its own, for which Stop waits.
 	Unattended func()
 }
@@ -130,10 +131,12 @@ type Engine struct {
 	runs       map[task.ID]*run     // those in memory: all of them, but for a session that outlives its process
 	loading    map[task.ID]*run     // those on their way there
 	foreign    map[task.ID]struct{} // those that another process has taken
-	inherited  task.ID              // tasks up to this one are an earlier process's
-	active     map[*run]struct{}    // those with an attempt under way
-	offline    map[*run]struct{}    // those that wait for the network
-	unwatch    context.CancelFunc   // ends the watch of the network; nil: there is none
+	asking     int                  // those that wait for an answer and have no attempt, in memory or not
+	kept       kept
+	inherited  task.ID            // tasks up to this one are an earlier process's
+	active     map[*run]struct{}  // those with an attempt under way
+	offline    map[*run]struct{}  // those that wait for the network
+	unwatch    context.CancelFunc // ends the watch of the network; nil: there is none
 	discretion discretion
 	hosts      map[string]*host
 	perHost    int // see SetLimits
@@ -257,9 +260,10 @@ func (e *Engine) inMemory(id task.ID) (task.Record, bool) {
 	return r.snapshot(), !r.gone
 }
 
-// explain says of a record from the store what its task waits for, where that is not stored.
+// explain says of a record from the store what its task waits for, where that is not stored; see snapshot.
 func (e *Engine) explain(rec *task.Record) {
-	if w := rec.Waiting; rec.State == task.Running && (w == nil || w.Until.Before(time.Now())) {
+	rec.Answered = nil
+	if w := rec.Waiting; rec.State == task.Running && !rec.AwaitsAnswer() && (w == nil || w.Until.Before(time.Now())) {
 		rec.Waiting = e.queueWait(rec, originOf(rec.Spec.Request.URL), rec.Since)
 	}
 }

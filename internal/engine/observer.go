@@ -96,21 +96,6 @@ func (o *observer) Redirect(ctx context.Context, status int, from, to *http.Requ
 	return next, nil
 }
 
-// Challenge asks as Response does.
-func (o *observer) Challenge(ctx context.Context, c task.Challenge) (task.Answer, error) {
-	r := o.r
-	r.mu.Lock()
-	ticket, answer := r.ticket()
-	c.Ticket = ticket
-	r.save(c)
-	r.mu.Unlock()
-	d, err := await(ctx, answer)
-	if err != nil || d.Answer == nil {
-		return task.Answer{}, err
-	}
-	return *d.Answer, nil
-}
-
 // noteWithin is how long an event may wait for a write that it can go with.
 const noteWithin = 100 * time.Millisecond
 

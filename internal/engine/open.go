@@ -99,6 +99,13 @@ func (e *Engine) inherit(ctx context.Context) (canceling []task.ID, err error) {
 
 // await queues a task that is in the store alone, or puts it in the agenda. Engine.mu is held.
 func (e *Engine) await(p *store.Pending, now time.Time) {
+	if p.Asks {
+		e.asking++
+		if !p.Deadline.IsZero() {
+			e.agenda.add(p.ID, p.Deadline)
+		}
+		return
+	}
 	if p.Due.After(now) && (p.Deadline.IsZero() || p.Due.Before(p.Deadline)) {
 		e.agenda.add(p.ID, p.Due)
 		return

@@ -71,7 +71,7 @@ func (e *Engine) loadRun(ctx context.Context, id task.ID) (_ *run, fresh bool, e
 	e.mu.Lock()
 	delete(e.loading, id)
 	if !r.gone {
-		r.origin, r.priority = originOf(rec.Spec.Request.URL), r.rec.Spec.Priority
+		r.origin, r.priority, r.asking = originOf(rec.Spec.Request.URL), r.rec.Spec.Priority, r.rec.AwaitsAnswer()
 		e.runs[id] = r
 	}
 	e.mu.Unlock()
@@ -137,7 +137,7 @@ func (e *Engine) promote(h *host, p place) {
 		}
 	case !fresh: // somebody else has just loaded it, and lets it go on
 		r.unlock()
-	case r.rec.State != task.Running || r.rec.Spec.Priority != p.priority || r.origin != h.key || r.early() || e.cancelled() || r.hopeless():
+	case r.rec.State != task.Running || r.rec.Spec.Priority != p.priority || r.origin != h.key || r.rec.AwaitsAnswer() || r.early() || e.cancelled() || r.hopeless():
 		if r.phase != finished {
 			r.goOn()
 		}
@@ -191,6 +191,7 @@ func (r *run) leave() {
 		e.agenda.set(r, time.Time{})
 		e.leaveNetwork(r)
 		e.leaveParking(r)
+		e.leaveAsking(r)
 		r.leaveDiscretion()
 		delete(e.runs, r.id)
 		e.foreign[r.id] = struct{}{}
@@ -217,7 +218,7 @@ func (r *run) leave() {
 			return
 		}
 	case waiting:
-		if r.date == 0 {
+		if r.date == 0 && !r.rec.AwaitsAnswer() {
 			return
 		}
 	}

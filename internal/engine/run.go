@@ -36,7 +36,8 @@ type run struct {
 	tries                   int           // to connect, since offlineSince
 	full                    int           // attempts that found no room on the disk, since fullSince
 	tickets                 map[string]chan task.Decision
-	asked                   int // tickets made
+	asked                   int             // tickets made
+	challenge               *task.Challenge // that has ended the attempt under way; of a session that outlives its process
 	offlineSince, fullSince time.Time
 
 	// Of a session that outlives its process; see open.go.
@@ -54,6 +55,8 @@ type run struct {
 	queuedAt time.Time
 	date     int // place in the agenda, from 1; 0: not in it
 	parked   bool
+	asking   bool   // counted in Engine.asking
+	keeps    uint64 // Engine.kept.n when the newest attempt began
 	released bool
 	ended    bool // it is in Engine.runs no more, and never will be
 
@@ -70,7 +73,7 @@ type phase int
 const (
 	idle       phase = iota // suspended
 	queued                  // waits for its host
-	waiting                 // in the agenda, until next
+	waiting                 // in the agenda, until next; or for an answer
 	attempting              // an attempt is under way, or was stopped and has not returned
 	finished
 )
@@ -83,6 +86,8 @@ var (
 	errReplaced  = errors.New("the task's URL was replaced")
 	errStopped   = errors.New("the session stops, to go on later")
 	errFenced    = errors.New("another process runs the task")
+
+	errChallenged = errors.New("the server wants to know who asks")
 )
 
 // schedule decides what a running task without an attempt does next. r.mu is held.
@@ -90,6 +95,8 @@ func (r *run) schedule() {
 	now := time.Now()
 	e := r.e
 	switch {
+	case r.rec.AwaitsAnswer(): // as an earlier process has told, or this one before the task left memory
+		r.phase = waiting
 	case r.rec.Spec.EarliestBegin.After(now) && r.rec.Attempt == 0:
 		r.rec.Next = r.rec.Spec.EarliestBegin
 		if w := r.rec.Waiting; w != nil && w.Reason == task.WaitSchedule { // an earlier process has told it
@@ -108,6 +115,7 @@ func (r *run) schedule() {
 		e.mu.Lock()
 		r.queuedAt = now
 		e.unpark(r)
+		e.leaveAsking(r)
 		r.leaveDiscretion()
 		e.enqueue(r)
 		e.mu.Unlock()
@@ -160,7 +168,7 @@ func (r *run) wake() {
 		}
 		return
 	}
-	if r.phase == waiting && !r.stillFull() {
+	if r.phase == waiting && !r.stillFull() && !r.stillAsks() {
 		r.schedule()
 		return
 	}
@@ -170,8 +178,12 @@ func (r *run) wake() {
 func (r *run) resourceError() error {
 	err := &task.Error{Op: string(r.rec.Spec.Kind), URL: task.Redact(r.rec.CurrentURL()), Code: task.TimedOut,
 		Err: fmt.Errorf("it did not end within the %v that the whole may take (timeout for resource)", r.rec.Spec.Policy.ResourceTimeout)}
-	if w := r.rec.Waiting; w != nil && w.Error != nil {
+	switch w := r.rec.Waiting; {
+	case w == nil:
+	case w.Error != nil:
 		err.Err = fmt.Errorf("%w; last: %s", err.Err, w.Error.Text())
+	case w.Reason == task.WaitAuthentication:
+		err.Err = fmt.Errorf("%w; it waited for a credential, which nobody gave", err.Err)
 	}
 	return err
 }
@@ -214,6 +226,8 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 			r.save()
 		}
 		r.schedule()
+	case errors.Is(cause, errChallenged):
+		r.ask()
 	case errors.Is(cause, errDiscretion):
 		if what := r.e.lacking(); what != "" {
 			r.awaitDiscretion(what)
@@ -236,13 +250,14 @@ func (r *run) complete(res transfer.Result, err error) {
 	e.agenda.set(r, time.Time{})
 	e.leaveNetwork(r)
 	e.leaveParking(r)
+	e.leaveAsking(r)
 	r.leaveDiscretion()
 	e.mu.Unlock()
 
 	now := time.Now()
 	r.phase = finished
 	r.rec.State, r.rec.Ended, r.rec.Waiting = task.Completed, now, nil
-	r.rec.UnderWay, r.rec.Next, r.rec.Commit, r.rec.ResumeData = false, time.Time{}, nil, nil
+	r.rec.UnderWay, r.rec.Next, r.rec.Commit, r.rec.ResumeData, r.rec.Answered = false, time.Time{}, nil, nil, nil
 	if !r.rec.Since.IsZero() {
 		r.rec.Active += now.Sub(r.rec.Since)
 		r.rec.Since = time.Time{}
@@ -367,6 +382,7 @@ func (r *run) suspendLocked() error {
 	r.e.agenda.set(r, time.Time{})
 	r.e.leaveNetwork(r)
 	r.e.leaveParking(r)
+	r.e.leaveAsking(r) // resumed, it asks anew
 	r.leaveDiscretion()
 	r.e.mu.Unlock()
 	return nil
@@ -408,6 +424,9 @@ func (r *run) cancelLocked() error {
 		return nil
 	}
 	r.rec.State = task.Canceling
+	r.e.mu.Lock()
+	r.e.leaveAsking(r)
+	r.e.mu.Unlock()
 	if r.phase == attempting {
 		r.stop(errCancelled)
 		return r.save()
@@ -436,9 +455,10 @@ func (r *run) unlock() {
 
 func (r *run) counts() task.Counts { return r.progress.Load().counts() }
 
-// snapshot is the record with what changes by the moment. r.mu is held.
+// snapshot is the record with what changes by the moment, and without what nobody but an attempt is told. r.mu is held.
 func (r *run) snapshot() task.Record {
 	rec := r.rec
+	rec.Answered = nil
 	if r.phase == attempting {
 		rec.Counts = r.counts()
 		rec.Counts.Rate = r.progress.Load().rate()

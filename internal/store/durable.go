@@ -30,6 +30,7 @@ type Pending struct {
 	State    task.State
 	Priority task.Priority // never 0
 	Due      time.Time     // Record.Waiting.Until, else Spec.EarliestBegin; zero or past: at once
+	Asks     bool          // Record.AwaitsAnswer: Due says nothing
 	Deadline time.Time     // Record.Deadline
 	URL      string        // at least scheme, host and port of Spec.Request.URL
 }

@@ -316,8 +316,9 @@ type Record struct {
 	UnderWay bool      `json:"underWay,omitempty"`
 	Retries  int       `json:"retries,omitempty"` // of Policy.Retries, used
 	Next     time.Time `json:"next,omitzero"`     // the next attempt does not begin before
-	// Answered is the answer that the next attempt is to give. It holds secrets.
-	Answered *Answered `json:"answered,omitempty"`
+	// Answered are the answers to challenges that came between attempts, at most one a protection space: each attempt has
+	// them, until its space challenges anew. They hold secrets, and stay between the store and whoever runs the task.
+	Answered []Answered `json:"answered,omitempty"`
 	// Commit is set from before a download's file takes its final name until the task has ended.
 	Commit *Commit `json:"commit,omitempty"`
 
@@ -345,6 +346,11 @@ func (r *Record) Deadline() time.Time {
 		return time.Time{}
 	}
 	return r.Since.Add(limit - r.Active)
+}
+
+// AwaitsAnswer says whether the task runs and goes on at an answer alone.
+func (r *Record) AwaitsAnswer() bool {
+	return r.State == Running && r.Waiting != nil && r.Waiting.Reason == WaitAuthentication
 }
 
 // CurrentURL is where the task's request goes now, after redirects.

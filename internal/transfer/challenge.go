@@ -9,12 +9,12 @@ import (
 	"github.com/urlsession/urlsession/internal/transport"
 )
 
-// authenticating has the requests of ctx ask the Observer, and gives them the answer that is there already.
+// authenticating has the requests of ctx ask the Observer, and gives them the answers that are there already.
 func (r *run) authenticating(ctx context.Context) context.Context {
 	if r.Spec.Policy.Ask.Challenge {
 		ctx = transport.WithAsker(ctx, r.challenge)
 	}
-	if a := r.Answered; a != nil {
+	for _, a := range r.Answered {
 		ctx = transport.WithAnswer(ctx, challengeOf(a.Challenge), answerOf(a.Answer))
 	}
 	return ctx

@@ -126,10 +126,10 @@ func TestAnsweredBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	origin := credential.Origin(at)
-	a.Answered = &task.Answered{
+	a.Answered = []task.Answered{{
 		Challenge: task.Challenge{Space: task.ProtectionSpace{Scheme: "http", Host: origin.Host, Port: origin.Port, Realm: "gate", Method: "Basic"}},
 		Answer:    use("p"),
-	}
+	}}
 	a.Observer = &observer{}
 	srv.Seen()
 	res, err := Run(t.Context(), a)

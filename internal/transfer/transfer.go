@@ -27,8 +27,8 @@ type Attempt struct {
 	// nothing. Where its rename was done, the download ends with that file.
 	Commit *task.Commit
 
-	// Answered is an answer to a challenge of an earlier attempt; nil: there is none.
-	Answered *task.Answered
+	// Answered are the answers to challenges of earlier attempts, at most one a protection space.
+	Answered []task.Answered
 
 	// RoundTripper is the chain without redirects and decoding.
 	RoundTripper http.RoundTripper

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"slices"
 
 	"github.com/urlsession/urlsession/internal/credential"
 )
@@ -24,9 +25,11 @@ func WithAsker(ctx context.Context, fn Asker) context.Context {
 	return context.WithValue(ctx, askerKey{}, fn)
 }
 
-// WithAnswer gives the requests of ctx the answer to a challenge that an earlier one had: see credential.Exchange.Answered.
+// WithAnswer gives the requests of ctx the answer to a challenge that an earlier one had, beside those that they have: see
+// credential.Exchange.Answered.
 func WithAnswer(ctx context.Context, c credential.Challenge, a credential.Answer) context.Context {
-	return context.WithValue(ctx, answeredKey{}, answered{c, a})
+	before, _ := ctx.Value(answeredKey{}).([]answered)
+	return context.WithValue(ctx, answeredKey{}, append(slices.Clip(before), answered{c, a}))
 }
 
 func askerOf(ctx context.Context) Asker {

@@ -80,7 +80,8 @@ func (t *Transport) authenticate(req *http.Request, m *Metrics) (*http.Response,
 // prepare tells an Exchange what the context of its request has.
 func prepare(ctx context.Context, x *credential.Exchange) {
 	x.Asks = askerOf(ctx) != nil
-	if a, ok := ctx.Value(answeredKey{}).(answered); ok {
+	all, _ := ctx.Value(answeredKey{}).([]answered)
+	for _, a := range all {
 		x.Answered(a.challenge, a.answer)
 	}
 }

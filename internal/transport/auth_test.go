@@ -189,7 +189,10 @@ func TestAnsweredBefore(t *testing.T) {
 	space := credential.Origin(req.URL)
 	space.Realm, space.Method = "staff", credential.Basic
 	answer := credential.Answer{Disposition: credential.Use, Credential: alice("p")}
-	req = req.WithContext(WithAnswer(req.Context(), credential.Challenge{Space: space}, answer))
+	elsewhere, wrong := space, credential.Answer{Disposition: credential.Use, Credential: alice("another's")}
+	elsewhere.Host = "other.example"
+	ctx := WithAnswer(WithAnswer(req.Context(), credential.Challenge{Space: space}, answer), credential.Challenge{Space: elsewhere}, wrong)
+	req = req.WithContext(ctx)
 	if resp, _, err := fetch(tr, req); err != nil || resp.StatusCode != 200 {
 		t.Errorf("%v, %v", resp, err)
 	}

@@ -316,7 +316,7 @@ func TestLimitsOfRequests(t *testing.T) {
 	code(t, err, task.Unknown)
 	_, err = c.Create(t.Context(), get("ok", func(s *task.Spec) { s.Stream = true }), nil)
 	code(t, err, task.Unknown)
-	const tasks = "/v1/sessions/s/tasks"
+	const tasks, answers = "/v1/sessions/s/tasks", "/v1/sessions/s/tasks/1/answers"
 	ok := `"kind":"data","request":{"method":"GET","url":"http://example.com/ok"},"policy":{}`
 	for _, q := range []struct {
 		name, method, path, mediaType, body string
@@ -348,6 +348,14 @@ func TestLimitsOfRequests(t *testing.T) {
 		{"priority", "PUT", tasks + "/1/priority", control.JSONMediaType, `{"priority":7}`, 400, "above 0"},
 		{"not JSON", "PUT", tasks + "/1/priority", control.JSONMediaType, `{"priority"`, 400, "errorCode"},
 		{"a secret where a number belongs", "PUT", tasks + "/1/priority", control.JSONMediaType, `{"priority":"hunter2"}`, 422, "number"},
+		{"a disposition", "POST", answers, control.JSONMediaType, `{"ticket":"1-1","decision":{"answer":{"disposition":"maybe"}}}`, 400, "maybe"},
+		{"nothing to use", "POST", answers, control.JSONMediaType, `{"ticket":"1-1","decision":{"answer":{"disposition":"use"}}}`, 400, "with a credential"},
+		{"an empty credential", "POST", answers, control.JSONMediaType, `{"ticket":"1-1","decision":{"answer":{"disposition":"use","credential":{}}}}`, 400, "with a credential"},
+		{"a credential that is not used", "POST", answers, control.JSONMediaType, `{"ticket":"1-1","decision":{"answer":{"disposition":"cancel","credential":{"password":"hunter2"}}}}`, 400, "alone"},
+		{"a credential of two kinds", "POST", answers, control.JSONMediaType, `{"ticket":"1-1","decision":{"answer":{"disposition":"use","credential":{"token":"hunter2","password":"hunter2"}}}}`, 400, "both"},
+		{"a persistence", "POST", answers, control.JSONMediaType, `{"ticket":"1-1","decision":{"answer":{"disposition":"use","credential":{"user":"u","password":"hunter2","persistence":"ever"}}}}`, 400, "ever"},
+		{"a long credential", "POST", answers, control.JSONMediaType, `{"ticket":"1-1","decision":{"answer":{"disposition":"use","credential":{"token":"` + strings.Repeat("hunter2", 10_000) + `"}}}}`, 400, "65536 bytes"},
+		{"a secret where none belongs", "POST", answers, control.JSONMediaType, `{"ticket":"1-1","decision":{"answer":{"disposition":"use","credential":"hunter2"}}}`, 422, "object"},
 	} {
 		status, answer := d.raw(q.method, q.path, q.mediaType, q.body)
 		if status != q.status || !strings.Contains(answer, q.says) || !strings.Contains(answer, `"errorCode":-`) || strings.Contains(answer, "hunter2") {

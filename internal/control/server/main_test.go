@@ -280,6 +280,19 @@ func (n *network) run(ctx context.Context, a *transfer.Attempt) (transfer.Result
 		}
 		a.Observer.Sent(int64(len(res.Body)), int64(len(res.Body)))
 		return res, a.Observer.Response(ctx, resp)
+	case "door": // it opens to one password
+		for failures := 0; ; failures++ {
+			got, err := a.Observer.Challenge(ctx, task.Challenge{Space: door, User: "u", Failures: failures, Message: "why"})
+			if err != nil {
+				return transfer.Result{}, err
+			}
+			if got.Disposition != task.UseCredential {
+				resp.Status = 401
+			} else if got.Credential.Password != "open" {
+				continue
+			}
+			return res, a.Observer.Response(ctx, resp)
+		}
 	case "move": // 100 bytes, which arrive as the gate lets them
 		if err := a.Observer.Response(ctx, resp); err != nil {
 			return res, err
@@ -296,6 +309,8 @@ func (n *network) run(ctx context.Context, a *transfer.Attempt) (transfer.Result
 	}
 	return transfer.Result{}, fmt.Errorf("no such path %q", path)
 }
+
+var door = task.ProtectionSpace{Scheme: "http", Host: "example.com", Port: 80, Realm: "door", Method: "Basic"}
 
 func get(path string, change ...func(*task.Spec)) task.Spec {
 	s := task.Spec{Kind: task.Data, Request: task.Request{Method: "GET", URL: "http://example.com/" + path},

@@ -56,3 +56,35 @@ func checkURL(op, raw string) error {
 	}
 	return nil
 }
+
+// maxSecret is the most bytes of each text of a credential. A server's header holds less.
+const maxSecret = 64 << 10
+
+// checkAnswer refuses an answer to a challenge that means nothing. Its error holds nothing of the credential.
+func checkAnswer(op string, a *task.Answer) error {
+	bad := func(format string, args ...any) error { return malformed(op, http.StatusBadRequest, format, args...) }
+	if a == nil {
+		return nil
+	}
+	switch a.Disposition {
+	case task.UseCredential:
+	case task.UseDefault, task.CancelTask, task.RejectSpace:
+		if a.Credential != nil {
+			return bad("a credential comes with the disposition %q alone", task.UseCredential)
+		}
+		return nil
+	default:
+		return bad("disposition %q; it is %q, %q, %q or none", a.Disposition, task.UseCredential, task.CancelTask, task.RejectSpace)
+	}
+	switch c := a.Credential; {
+	case c == nil || c.User == "" && c.Password == "" && c.Token == "":
+		return bad("the disposition %q comes with a credential", task.UseCredential)
+	case c.Token != "" && c.Password != "":
+		return bad("the credential has both a password and a token")
+	case len(c.User) > maxSecret || len(c.Password) > maxSecret || len(c.Token) > maxSecret:
+		return bad("the credential is of more than %d bytes", maxSecret)
+	case c.Persistence != "" && c.Persistence != "none" && c.Persistence != "session" && c.Persistence != "permanent":
+		return bad("persistence %q; it is none, session or permanent", c.Persistence)
+	}
+	return nil
+}

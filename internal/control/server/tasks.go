@@ -102,6 +102,9 @@ func (s *server) addTasks(api huma.API) {
 		TaskPath
 		Body control.TicketAnswer
 	}) (*nothing, error) {
+		if err := checkAnswer("answer ticket of task", in.Body.Decision.Answer); err != nil {
+			return nil, err
+		}
 		ctx, svc, err := s.service(ctx, in.Session)
 		if err != nil {
 			return nil, err

@@ -49,6 +49,7 @@ func (s *Store) Pending(_ context.Context, after task.ID, limit int) ([]store.Pe
 		if w := e.rec.Waiting; w != nil && !w.Until.IsZero() {
 			p.Due = w.Until
 		}
+		p.Asks = e.rec.AwaitsAnswer()
 		list = append(list, p)
 	}
 	return list, nil

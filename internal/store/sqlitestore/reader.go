@@ -148,6 +148,9 @@ func (s *Store) Pending(ctx context.Context, after task.ID, limit int) (list []s
 			due, deadline int64
 		)
 		err := rows.Scan(&p.ID, &p.State, &p.Priority, &due, &deadline, &p.URL)
+		if p.Asks = due == never; p.Asks {
+			due = 0
+		}
 		p.Due, p.Deadline = fromNanos(due), fromNanos(deadline)
 		list = append(list, p)
 		return err

@@ -17,7 +17,7 @@ type taskRow struct {
 	attempt  int
 	state    task.State
 	priority task.Priority
-	due      time.Time
+	due      int64 // nanos, or never
 	deadline time.Time
 	ended    time.Time
 	origin   string
@@ -25,17 +25,23 @@ type taskRow struct {
 	sealed   []byte // nil: it has no secrets
 }
 
+// never is the due time of a task that goes on at an answer alone.
+const never = -1
+
 // encode makes the row of rec, whose ID is set; version is what it will have when it is stored.
 func (db *DB) encode(s *session, rec *task.Record, version uint64) (taskRow, error) {
 	row := taskRow{
 		id: rec.ID, version: rec.Version, attempt: rec.Attempt, state: rec.State, priority: rec.Spec.Priority,
-		due: rec.Spec.EarliestBegin, deadline: rec.Deadline(), ended: rec.Ended, origin: originOf(rec.Spec.Request.URL),
+		due: nanos(rec.Spec.EarliestBegin), deadline: rec.Deadline(), ended: rec.Ended, origin: originOf(rec.Spec.Request.URL),
 	}
 	if row.priority == 0 {
 		row.priority = task.PriorityDefault
 	}
-	if rec.Waiting != nil && !rec.Waiting.Until.IsZero() {
-		row.due = rec.Waiting.Until
+	switch {
+	case rec.AwaitsAnswer():
+		row.due = never
+	case rec.Waiting != nil && !rec.Waiting.Until.IsZero():
+		row.due = nanos(rec.Waiting.Until)
 	}
 	open := *rec
 	open.Version, open.Counts.Rate = version, 0

@@ -47,7 +47,7 @@ CREATE TABLE tasks (
 	attempt  INTEGER NOT NULL,
 	state    TEXT NOT NULL,
 	priority REAL NOT NULL,
-	due      INTEGER NOT NULL, -- when it wants to go on; 0: at once
+	due      INTEGER NOT NULL, -- when it wants to go on; 0: at once; -1: at an answer
 	deadline INTEGER NOT NULL, -- when its time is over; 0: never
 	ended    INTEGER NOT NULL, -- 0: it has not
 	origin   TEXT NOT NULL,    -- scheme, host and port

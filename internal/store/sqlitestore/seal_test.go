@@ -38,6 +38,11 @@ func secretRecord() *task.Record {
 			"Set-Cookie": {"a=" + marker, "b=" + marker}, "Location": {url},
 		}},
 		ResumeData: resume,
+		Answered: []task.Answered{{
+			Challenge: task.Challenge{Space: task.ProtectionSpace{Scheme: "https", Host: "example.com", Port: 443, Realm: "door", Method: "Basic"}, User: "user"},
+			Answer: task.Answer{Disposition: task.UseCredential,
+				Credential: &task.Credential{User: "user", Password: marker, Token: marker, Persistence: "session"}},
+		}},
 	}
 }
 

@@ -24,6 +24,8 @@ type secrets struct {
 	ResponseHeader http.Header `json:"responseHeader,omitempty"`
 	ResumedHeader  http.Header `json:"resumedHeader,omitempty"`
 	ResumeHeader   http.Header `json:"resumeHeader,omitempty"`
+
+	Answered []task.Answered `json:"answered,omitempty"`
 }
 
 // conceal takes the secrets out of rec. What rec points to is shared, and is copied before it is changed.
@@ -31,6 +33,7 @@ func conceal(rec *task.Record) (s secrets) {
 	hideURL(&rec.Spec.Request.URL, &s.RequestURL)
 	hideURL(&rec.URL, &s.CurrentURL)
 	s.RequestHeader, rec.Spec.Request.Header = rec.Spec.Request.Header, nil
+	s.Answered, rec.Answered = rec.Answered, nil
 	if rec.Response != nil {
 		c := *rec.Response
 		hideURL(&c.URL, &s.ResponseURL)
@@ -62,6 +65,7 @@ func reveal(rec *task.Record, s secrets) {
 	showURL(&rec.Spec.Request.URL, s.RequestURL)
 	showURL(&rec.URL, s.CurrentURL)
 	rec.Spec.Request.Header = s.RequestHeader
+	rec.Answered = s.Answered
 	if rec.Response != nil {
 		showURL(&rec.Response.URL, s.ResponseURL)
 		rec.Response.Header = s.ResponseHeader

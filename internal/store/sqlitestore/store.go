@@ -210,7 +210,7 @@ func (t *tx) swapTask(s *session, row *taskRow) error {
 // writeTask inserts or updates a row and returns how many it wrote.
 func (t *tx) writeTask(stmt *sql.Stmt, s *session, row *taskRow) int64 {
 	return t.exec(stmt, s.id, int64(row.id), int64(row.version), row.attempt, string(row.state), float64(row.priority),
-		nanos(row.due), nanos(row.deadline), nanos(row.ended), row.origin, row.record, row.sealed)
+		row.due, nanos(row.deadline), nanos(row.ended), row.origin, row.record, row.sealed)
 }
 
 // appendEvents gives events the next numbers of their session.

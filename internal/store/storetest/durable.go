@@ -59,7 +59,7 @@ func state(ctx context.Context, s store.Durable) error {
 
 func pending(ctx context.Context, s store.Durable) error {
 	now := time.Now().Round(0).UTC()
-	recs, err := create(ctx, s, 6)
+	recs, err := create(ctx, s, 8)
 	if err != nil {
 		return err
 	}
@@ -69,6 +69,9 @@ func pending(ctx context.Context, s store.Durable) error {
 	recs[3].Spec.EarliestBegin = now.Add(time.Hour)
 	recs[4].Waiting = &task.Wait{Reason: task.WaitRetry, Until: now.Add(time.Minute)}
 	recs[5].Spec.Policy.ResourceTimeout, recs[5].Since, recs[5].Active = 3*time.Hour, now, time.Hour
+	recs[6].Waiting = &task.Wait{Reason: task.WaitAuthentication, Ticket: "1-1", Challenge: &task.Challenge{Ticket: "1-1"}}
+	recs[6].Spec.Policy.ResourceTimeout, recs[6].Since = time.Hour, now
+	recs[7].State, recs[7].Waiting = task.Canceling, recs[6].Waiting
 	for i := range recs {
 		if _, err := s.Save(ctx, &recs[i]); err != nil {
 			return err
@@ -89,7 +92,7 @@ func pending(ctx context.Context, s store.Durable) error {
 		list = append(list, page...)
 		after = page[len(page)-1].ID
 	}
-	if len(list) != 5 {
+	if len(list) != 7 {
 		return fmt.Errorf("pending: %+v", list)
 	}
 	for i, p := range list {
@@ -104,8 +107,10 @@ func pending(ctx context.Context, s store.Durable) error {
 			want.Due = rec.Waiting.Until
 		case 4:
 			want.Deadline = now.Add(2 * time.Hour)
+		case 5:
+			want.Asks, want.Deadline = true, now.Add(time.Hour)
 		}
-		if p.ID != want.ID || p.State != want.State || p.Priority != want.Priority || !p.Due.Equal(want.Due) || !p.Deadline.Equal(want.Deadline) {
+		if p.ID != want.ID || p.Asks != want.Asks || p.State != want.State || p.Priority != want.Priority || !p.Due.Equal(want.Due) || !p.Deadline.Equal(want.Deadline) {
 			return fmt.Errorf("pending %+v, want %+v", p, want)
 		}
 	}

@@ -19,6 +19,8 @@ func whole(ctx context.Context, s store.Store) error {
 	header := http.Header{"Authorization": {"Bearer x"}, "Accept": {"a", "b"}, "X-Empty": {""}}
 	resume := &task.ResumeData{Version: 1, URL: url, Destination: "a", Path: "/a", Part: "/a.part", ETag: `"e"`, Total: 9, Held: [][2]int64{{0, 4}}}
 	failure := &task.Failure{Code: task.TimedOut, Op: "download", URL: "https://example.com/a", Status: 504, Message: "<no byte>"}
+	challenge := task.Challenge{Space: task.ProtectionSpace{Proxy: true, Scheme: "https", Host: "h", Port: 443, Realm: "r", Method: "NTLM"},
+		User: "u", Failures: 2, Message: "<refused>", Ticket: "3-1"}
 	rec := task.Record{
 		Spec: task.Spec{
 			Kind: task.Download,
@@ -32,13 +34,16 @@ func whole(ctx context.Context, s store.Store) error {
 			Limit: 7,
 		},
 		State: task.Suspended, SuspendCount: 2, Created: at, Active: time.Second, Since: at, Attempt: 3, URL: url + "&2",
-		Waiting:  &task.Wait{Reason: task.WaitRetry, Since: at, Until: at, Error: failure, Ticket: "t"},
+		Waiting: &task.Wait{Reason: task.WaitRetry, Since: at, Until: at, Error: failure, Ticket: "t", Challenge: &challenge},
+		Answered: []task.Answered{{Challenge: challenge, Answer: task.Answer{Disposition: task.UseCredential,
+			Credential: &task.Credential{User: "u", Password: "p", Token: "t", Persistence: "session"}}}},
 		Response: &task.Response{URL: url, Status: 206, Proto: "HTTP/2.0", Header: header, ContentLength: -1, Coding: "gzip"},
 		Counts:   task.Counts{Sent: 1, ExpectedToSend: 2, Received: 3, ExpectedToReceive: -1},
 		Failure:  failure, Path: "/a", Digest: "md5=00", ResumeData: resume, Ended: at,
 	}
 	details := []task.Detail{
 		task.ResponseReceived{URL: url, Status: 206, Header: header, Expected: -1},
+		challenge,
 		task.Metrics{Attempt: 3, Transactions: []task.Transaction{{URL: url, Method: "GET", Start: at, DNS: 5}}},
 		task.WillRetry{Attempt: 3, At: at, Code: task.TimedOut, Message: "<no byte>"},
 		task.SessionCompleted{Success: true, Status: 200, Text: "{}\n"},
