@@ -56,6 +56,7 @@ func (t *Transport) authenticate(req *http.Request, m *Metrics) (*http.Response,
 		}
 		if err == nil && e.step.Action == credential.Send {
 			if resp != nil {
+				stopSending(out)
 				drain(resp, refusalLimit)
 			}
 			if e.step.HTTP1 && e.lease == nil {
