@@ -52,7 +52,7 @@ func (t *Transport) authenticate(req *http.Request, m *Metrics) (*http.Response,
 			resp.Request = req
 			err = e.judge(resp)
 		} else {
-			err = e.recover(err)
+			err = e.mend(err)
 		}
 		if err == nil && e.step.Action == credential.Send {
 			if resp != nil {
@@ -178,8 +178,8 @@ func (e *errand) judge(resp *http.Response) error {
 	return nil
 }
 
-// recover goes on after an error that is about authentication alone, and returns all others.
-func (e *errand) recover(err error) error {
+// mend goes on after an error that is about authentication alone, and returns all others.
+func (e *errand) mend(err error) error {
 	if asks, ok := errors.AsType[*proxyAsks](err); ok {
 		step, err := e.resolve(asks.exchange, asks.step, nil)
 		switch {
