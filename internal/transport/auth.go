@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/task"
@@ -178,7 +179,7 @@ func (e *errand) judge(resp *http.Response) error {
 	return nil
 }
 
-// mend goes on after an error that is about authentication alone, and returns all others.
+// mend goes on after an error that is about who asks, or how, and returns all others.
 func (e *errand) mend(err error) error {
 	if asks, ok := errors.AsType[*proxyAsks](err); ok {
 		step, err := e.resolve(asks.exchange, asks.step, nil)
@@ -192,6 +193,10 @@ func (e *errand) mend(err error) error {
 		}
 		e.tunnel.next.Store(&turn{asks.exchange, step})
 		e.step, e.asker = credential.Step{Action: credential.Send}, nil
+		return nil
+	}
+	if e.lease == nil && strings.Contains(err.Error(), "HTTP_1_1_REQUIRED") { // RFC 9113 §7: as IIS has it before NTLM
+		e.step, e.asker = credential.Step{Action: credential.Send, HTTP1: true}, nil
 		return nil
 	}
 	if errors.Is(err, errLost) && e.asker != nil {

@@ -1,9 +1,12 @@
 package transport
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
@@ -11,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"golang.org/x/net/http2"
 
 	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/credential/credentialtest"
@@ -159,6 +164,42 @@ func TestNTLMOverTLS(t *testing.T) {
 	}
 	if fmt.Sprint(protos) != "[HTTP/2.0 HTTP/1.1 HTTP/1.1]" {
 		t.Errorf("by %v", protos)
+	}
+}
+
+// A server that will not have a request by HTTP/2 gets it by HTTP/1.1.
+func TestHTTP11Required(t *testing.T) {
+	config := serverTLS()
+	config.NextProtos = []string{"h2", "http/1.1"}
+	addr := serveRaw(t, func(raw net.Conn) {
+		c := tls.Server(raw, config)
+		defer c.Close()
+		if c.Handshake() != nil {
+			return
+		}
+		if c.ConnectionState().NegotiatedProtocol != "h2" {
+			if req, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+				body, _ := io.ReadAll(req.Body)
+				fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			}
+			return
+		}
+		io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
+		f := http2.NewFramer(c, bufio.NewReader(c))
+		f.WriteSettings()
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			if frame.Header().Type == http2.FrameHeaders {
+				f.WriteRSTStream(frame.Header().StreamID, http2.ErrCodeHTTP11Required)
+			}
+		}
+	})
+	tr := newTransport(t, Options{TLS: TLS{Insecure: true}, Authenticator: credential.NewAuthenticator(nil, credential.Policy{})})
+	if resp, body, err := fetch(tr, put(t, "https://"+addr+"/")); err != nil || string(body) != "body" || resp.Proto != "HTTP/1.1" {
+		t.Errorf("%q, %v", body, err)
 	}
 }
 
