@@ -308,6 +308,39 @@ func TestLeases(t *testing.T) {
 	}
 }
 
+// A connection is as many users' as have proven it for more than one request; whoever has for one only leaves it to nobody.
+func TestWhoHasAConnection(t *testing.T) {
+	for _, c := range []struct {
+		origin, proxy party
+		upgraded      bool
+		want          users
+	}{
+		{party{user: 1, proved: true}, party{}, false, users{1, 0}},
+		{party{user: 1}, party{user: 2, proved: true}, false, users{1, 2}},
+		{party{}, party{user: 2, proved: true}, false, users{0, 2}},
+		{party{proved: true}, party{user: 2, proved: true}, false, users{}},
+		{party{user: 1, proved: true}, party{proved: true}, false, users{}},
+		{party{user: 1, proved: true}, party{}, true, users{}},
+	} {
+		tr := newTransport(t, Options{})
+		l, err := tr.leases.take(t.Context(), credential.Space{}, as(users{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &errand{t: tr, origin: c.origin, proxy: &c.proxy, lease: l}
+		resp := &http.Response{Body: http.NoBody}
+		if c.upgraded {
+			resp.Body = struct {
+				io.ReadCloser
+				io.Writer
+			}{http.NoBody, io.Discard}
+		}
+		if e.deliver(resp); l.users != c.want || e.lease != nil {
+			t.Errorf("%+v: %v", c, l.users)
+		}
+	}
+}
+
 // A response that is not read to its end, or has no body, ends its lease too.
 func TestLeaseEndsWithItsResponse(t *testing.T) {
 	for name, end := range map[string]func(io.ReadCloser){
