@@ -2,6 +2,7 @@ package credential
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -147,4 +148,15 @@ func (t *try) strength() int {
 		}
 	}
 	return strengthMD5
+}
+
+// who names the credential. The user in a URL may be a token.
+func (t *try) who() string {
+	switch {
+	case t.from == fromURL:
+		return "the credential in the URL"
+	case !t.cred.Token.IsZero():
+		return "the token"
+	}
+	return fmt.Sprintf("the credential of user %q", t.cred.User)
 }

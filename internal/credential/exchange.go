@@ -327,17 +327,6 @@ func (e *Exchange) refused(sent *try) {
 	e.err = fmt.Errorf("the server refuses %s", sent.who())
 }
 
-// who names the credential. The user in a URL may be a token.
-func (t *try) who() string {
-	switch {
-	case t.from == fromURL:
-		return "the credential in the URL"
-	case !t.cred.Token.IsZero():
-		return "the token"
-	}
-	return fmt.Sprintf("the credential of user %q", t.cred.User)
-}
-
 // renew asks for a new token in place of the one that was sent.
 func (e *Exchange) renew(sent *try) (Step, bool) {
 	if sent.space.Method != Bearer || e.a.policy.Refresh == nil || e.renewed >= maxRenewals {
