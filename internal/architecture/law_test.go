@@ -22,6 +22,7 @@ var law = []rule{
 	{"internal/cookie", "internal/task internal/seal", "a jar is asked by a transport, and knows none"},
 	{"internal/httpcache", "internal/task internal/durable", "RFC 9111 is a decision about messages, not about tasks that run"},
 	{"internal/credential", "internal/task internal/seal", "secrets stay where few packages can reach"},
+	{"internal/credential/credentialtest", "", "a server that proves a client right must not have its mistakes"},
 	{"internal/partial", "internal/task internal/durable", "a part file's rules hold whatever writes it"},
 	{"internal/platform", "internal/task internal/durable", "what the machine says is the same whoever asks"},
 	{"internal/control", "internal/task", "the Service is an interface: whoever implements it imports it, never the reverse"},
@@ -38,7 +39,7 @@ var law = []rule{
 }
 
 // testHelpers may be imported by any test of ours, beside what its package may import.
-var testHelpers = []string{"internal/store/storetest", "urlsessiontest"}
+var testHelpers = []string{"internal/store/storetest", "internal/credential/credentialtest", "urlsessiontest"}
 
 // testsMay adds to what the tests of one package may import.
 var testsMay = []rule{

@@ -44,8 +44,10 @@ type Authenticator struct {
 	storage *Storage
 	policy  Policy
 
-	mu    sync.Mutex
-	known map[Space][]*known // by origin
+	mu      sync.Mutex
+	known   map[Space][]*known // by origin
+	proven  map[Space]proven   // by origin
+	provens uint64             // so far
 
 	refreshing chan struct{} // holds a value while a token is being refreshed
 	refreshed  map[refreshKey]Credential
@@ -66,13 +68,21 @@ type known struct {
 	utf8     bool
 }
 
+// proven is as whom connections to an origin are known, by NTLM.
+type proven struct {
+	space Space
+	cred  Credential
+	from  source
+	id    uint64
+}
+
 // NewAuthenticator makes one that takes credentials from storage; nil: it has none.
 func NewAuthenticator(storage *Storage, p Policy) *Authenticator {
 	if p.Tries <= 0 {
 		p.Tries = defaultTries
 	}
-	return &Authenticator{storage: storage, policy: p, known: make(map[Space][]*known), refreshing: make(chan struct{}, 1),
-		refreshed: make(map[refreshKey]Credential)}
+	return &Authenticator{storage: storage, policy: p, known: make(map[Space][]*known), proven: make(map[Space]proven),
+		refreshing: make(chan struct{}, 1), refreshed: make(map[refreshKey]Credential)}
 }
 
 // Forget drops what was learnt: later requests are not authenticated unasked. It is part of a session's reset.
@@ -80,11 +90,12 @@ func (a *Authenticator) Forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	clear(a.known)
+	clear(a.proven)
 	clear(a.refreshed)
 }
 
-// stored is the Storage's credential for space.
-func (a *Authenticator) stored(space Space) (Credential, bool) {
+// Stored is the Storage's credential for space, the default where there are several.
+func (a *Authenticator) Stored(space Space) (Credential, bool) {
 	if a.storage == nil {
 		return Credential{}, false
 	}
@@ -123,14 +134,50 @@ func (k *known) match(origin Space, u *url.URL) int {
 // holds reports whether k is still what the Storage says, if it is from there. One that was removed or replaced is forgotten.
 // a.mu is not held: the Storage may read its file.
 func (a *Authenticator) holds(origin Space, k *known) bool {
-	if a.storage == nil || k.from != fromStorage && k.from != fromAnswer {
-		return true
-	}
-	if c, ok := a.stored(k.space); ok && c.Equal(k.cred) {
+	if a.agrees(k.space, k.cred, k.from) {
 		return true
 	}
 	a.unlearn(origin, &try{space: k.space, cred: k.cred, digest: k.digest})
 	return false
+}
+
+// agrees reports whether the Storage still has the credential, if it is from there.
+func (a *Authenticator) agrees(space Space, c Credential, from source) bool {
+	if a.storage == nil || from != fromStorage && from != fromAnswer {
+		return true
+	}
+	stored, ok := a.Stored(space)
+	return ok && stored.Equal(c)
+}
+
+// prove remembers as whom a connection to origin is known now, and names that: see Step.User.
+func (a *Authenticator) prove(origin Space, t *try) uint64 {
+	if t.from == fromURL || t.from == fromAnswer && t.cred.Persistence == None {
+		return 0
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, ok := a.proven[origin]
+	if ok && p.space == t.space && p.cred.Equal(t.cred) {
+		return p.id
+	}
+	if !ok && len(a.proven) >= maxOrigins {
+		clear(a.proven)
+	}
+	a.provens++
+	a.proven[origin] = proven{t.space, t.cred, t.from, a.provens}
+	return a.provens
+}
+
+// user is the name that prove has given for origin; 0: there is none that still holds.
+func (a *Authenticator) user(origin Space) uint64 {
+	a.mu.Lock()
+	p, ok := a.proven[origin]
+	a.mu.Unlock()
+	if !ok || !a.agrees(p.space, p.cred, p.from) {
+		return 0
+	}
+	return p.id
 }
 
 // learn remembers that t's space has taken its credential for u.

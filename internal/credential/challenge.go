@@ -58,16 +58,19 @@ type Step struct {
 	// Of Send. The request is the same, with this field set to this value, and its body opened anew. First the body of
 	// the response is read to its end, or closed where it is long.
 	Field string // Authorization or Proxy-Authorization
-	Value Secret
+	Value Secret // zero: the field is left out
 	// NoBody leaves out the request's body (Content-Length: 0): this request will not be answered, only the next.
 	NoBody bool
 	// HTTP1 wants a connection of HTTP/1.1 that no other request uses until the exchange is over. From then on the server takes
-	// whatever comes by it for the user's: it may be used again only by requests to which that applies, such as those of the
-	// same session to the same origin.
+	// whatever comes by it for the user's: see User.
 	HTTP1 bool
 	// SameConnection wants the very connection that the response came by. Where that is closed, the exchange has failed:
 	// go on at Exchange.Lost.
 	SameConnection bool
+
+	// User, of Deliver where the server has taken what a SameConnection had, names as whom it knows the connection: requests to
+	// that origin whose Exchange.User is the same may use it. 0: no other request may.
+	User uint64
 
 	Challenge *Challenge // of Ask and Refresh
 	Keep      *Stored    // of Deliver: what is to be stored now, since the server has taken it. Nil: nothing

@@ -93,7 +93,7 @@ func (e *Exchange) candidate(c choice) (Credential, source, bool) {
 		}
 		login = e.user.User
 	}
-	if cred, ok := e.a.stored(c.space); ok && usable(cred) {
+	if cred, ok := e.a.Stored(c.space); ok && usable(cred) {
 		return cred, fromStorage, true
 	}
 	if cred, ok := e.a.policy.Netrc.Find(e.origin.Host, login); ok && usable(cred) {

@@ -63,7 +63,9 @@ func (d *driver) RoundTrip(req *http.Request) (*http.Response, error) {
 		io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 		resp.Body.Close()
 		out = req.Clone(ctx)
-		out.Header.Set(step.Field, step.Value.Reveal())
+		if !step.Value.IsZero() {
+			out.Header.Set(step.Field, step.Value.Reveal())
+		}
 		switch {
 		case step.NoBody:
 			out.Body, out.GetBody, out.ContentLength = http.NoBody, nil, 0

@@ -145,6 +145,14 @@ func (e *Exchange) Authorize() Secret {
 	return value
 }
 
+// User says as whom a connection may be known that the request is sent by for the first time: see Step.User. 0: as nobody.
+func (e *Exchange) User() uint64 {
+	if e.own || e.user != nil {
+		return 0
+	}
+	return e.a.user(e.origin)
+}
+
 // answersUnasked reports whether the answer that was given can be sent before the server asks again. Of Basic it must not
 // depend on the encoding that the server names.
 func (e *Exchange) answersUnasked() bool {
@@ -231,6 +239,12 @@ func (e *Exchange) accepted(resp *http.Response) Step {
 	if t == nil {
 		return Step{}
 	}
+	if t.began { // the server did not ask after all: nothing was proven, and what it has taken had no body
+		if e.hasBody() && resp.StatusCode < 400 {
+			return e.send(nil, Secret{})
+		}
+		return Step{}
+	}
 	if t.digest != nil {
 		field := "Authentication-Info"
 		if e.origin.Proxy {
@@ -245,10 +259,14 @@ func (e *Exchange) accepted(resp *http.Response) Step {
 	if t.space != e.basic() {
 		e.a.learn(e.origin, t, e.req.URL)
 	}
-	if t.from == fromAnswer && !t.unasked && t.cred.Persistence != None && resp.StatusCode < 500 {
-		return Step{Keep: &Stored{t.space, t.cred, true}}
+	var step Step
+	if t.space.Method == NTLM || t.space.Method == Negotiate {
+		step.User = e.a.prove(e.origin, t)
 	}
-	return Step{}
+	if t.from == fromAnswer && !t.unasked && t.cred.Persistence != None && resp.StatusCode < 500 {
+		step.Keep = &Stored{t.space, t.cred, true}
+	}
+	return step
 }
 
 // goOn is the next step of a scheme that is not through yet: NTLM's CHALLENGE, a nonce that is stale.
@@ -442,16 +460,18 @@ func (e *Exchange) start(c choice, cred Credential, from source) (Step, error) {
 	step := e.send(t, value)
 	if c.space.Method == NTLM || c.space.Method == Negotiate {
 		t.began = true
-		step.HTTP1, step.NoBody = true, e.req.Body != nil && e.req.Body != http.NoBody
+		step.HTTP1, step.NoBody = true, e.hasBody()
 	}
 	return step, nil
 }
+
+func (e *Exchange) hasBody() bool { return e.req.Body != nil && e.req.Body != http.NoBody }
 
 func (e *Exchange) send(t *try, value Secret) Step {
 	if e.sends++; e.sends > maxSends {
 		return Step{}
 	}
-	if e.req.Body != nil && e.req.Body != http.NoBody && e.req.GetBody == nil {
+	if e.hasBody() && e.req.GetBody == nil {
 		return e.fail(task.BodyStreamExhausted, errors.New("it wants to know who asks, and the request's body can be read only once"))
 	}
 	e.sent = t

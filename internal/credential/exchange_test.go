@@ -21,6 +21,7 @@ import (
 	"time"
 
 	. "github.com/urlsession/urlsession/internal/credential"
+	"github.com/urlsession/urlsession/internal/credential/credentialtest"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -592,28 +593,22 @@ func TestDigestAtOnce(t *testing.T) {
 
 func TestNTLMOverOneConnection(t *testing.T) {
 	for _, scheme := range []string{"NTLM", "Negotiate"} {
-		state := map[string]string{} // by connection
-		b := newBench(t, Policy{}, func(w http.ResponseWriter, r *http.Request) {
-			token := strings.TrimPrefix(r.Header.Get("Authorization"), scheme+" ")
-			challenge := scheme
-			switch {
-			case state[r.RemoteAddr] == "user":
-				return
-			case strings.HasPrefix(token, "TlRMTVNTUAAB"):
-				state[r.RemoteAddr] = "challenged"
-				challenge += " " + NTLMChallenge()
-			case state[r.RemoteAddr] == "challenged" && NTLMProves(token):
-				state[r.RemoteAddr] = "user"
-				return
-			}
-			w.Header().Set("WWW-Authenticate", challenge)
-			w.WriteHeader(401)
-		})
-		must(t, b.storage.Set(t.Context(), b.space("", AnyMethod), Credential{User: `Domain\User`, Password: NewSecret("Password"), Persistence: Session}))
-		b.expect(b.send("PUT", "/", "body", 200), fmt.Sprintf("PUT / 4, PUT / %s 0, PUT / %s 4", scheme, scheme))
-		b.expect(b.send("PUT", "/", "body", 200), "PUT / 4") // the connection is the user's
+		b := newBench(t, Policy{}, nil)
+		s := credentialtest.NewServer(credentialtest.NTLM(scheme), nil)
+		s.Start()
+		t.Cleanup(s.Close)
+		b.server = s.Server
+		cred := Credential{User: credentialtest.NTLMUser, Password: NewSecret(credentialtest.NTLMPassword), Persistence: Session}
+		must(t, b.storage.Set(t.Context(), b.space("", AnyMethod), cred))
+		see := func(want string) {
+			t.Helper()
+			b.send("PUT", "/", "body", 200)
+			b.expect(strings.Join(s.Seen(), ", "), want)
+		}
+		see(fmt.Sprintf("PUT / - 4, PUT / %s 0, PUT / %s 4", scheme, scheme))
+		see("PUT / - 4") // the connection is the user's
 		b.base.(*http.Transport).CloseIdleConnections()
-		b.expect(b.send("PUT", "/", "body", 200), fmt.Sprintf("PUT / 4, PUT / %s 0, PUT / %s 4", scheme, scheme))
+		see(fmt.Sprintf("PUT / - 4, PUT / %s 0, PUT / %s 4", scheme, scheme))
 	}
 }
 

@@ -1,153 +1,296 @@
 package transport
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
 
 	"github.com/urlsession/urlsession/internal/credential"
+	"github.com/urlsession/urlsession/internal/httpcache"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// refusalLimit is how much of a refusal's body is read, or kept while somebody is asked, so that its connection can be used
-// again.
-const refusalLimit = 64 << 10
+// errand is a request that is sent until nobody wants to know any more who asks, or nothing new can be shown.
+type errand struct {
+	t      *Transport
+	m      *Metrics
+	req    *http.Request
+	at     credential.Space // the origin
+	origin party
+	proxy  *party  // of plain http; nil: there is none
+	tunnel *tunnel // of https; nil: there is none
+	lease  *lease  // nil: any connection will do
 
-// authenticate sends req, and sends it again as long as a server wants to know who asks and there is something new to show
-// it. The body is opened anew each time. The error of an Asker is returned as it is.
+	step  credential.Step // what the next sending is for
+	asker *party          // who wants it
+}
+
+// party is who may want to know who asks.
+type party struct {
+	*credential.Exchange
+	value  credential.Secret // of its field; zero: it is left out
+	user   uint64            // as whom it knows the connection that is leased
+	proved bool              // it was shown something that proves who that connection is
+}
+
+// authenticate sends req, and sends it again as long as a server or a proxy wants to know who asks and there is something
+// new to show it. The body is opened anew each time. The error of an Asker is returned as it is.
 func (t *Transport) authenticate(req *http.Request, m *Metrics) (*http.Response, error) {
-	server := t.opts.Authenticator.Begin(req)
-	server.Asks = askerOf(req.Context()) != nil
-	if a, ok := req.Context().Value(answeredKey{}).(answered); ok {
-		server.Answered(a.challenge, a.answer)
-	}
-	out := req
-	if value := server.Authorize(); !value.IsZero() {
-		out = authorized(req, server.Field(), value)
+	e := &errand{t: t, m: m, req: req, at: credential.Origin(req.URL)}
+	if err := e.begin(); err != nil {
+		closeBody(req)
+		return nil, err
 	}
 	for {
+		out, err := e.outgoing()
+		if err != nil {
+			e.giveBack(users{})
+			return nil, err
+		}
 		resp, err := t.send(out, m)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			resp.Request = req
+			err = e.judge(resp)
+		} else {
+			err = e.recover(err)
 		}
-		resp.Request = req
-		step, err := t.step(server, resp, m)
-		if err == nil && step.Action == credential.Fail {
-			err = refusalError(step.Err, resp)
-		}
-		if err != nil {
-			resp.Body.Close()
-			return nil, err
-		}
-		if step.Action == credential.Deliver {
-			return resp, nil
-		}
-		drain(resp, refusalLimit)
-		out = authorized(req, step.Field, step.Value)
-		if step.NoBody {
-			withoutBody(out)
-		} else if err := reopen(out); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// step finds what follows from resp, and asks for it where that is needed. While it asks, resp holds no connection.
-func (t *Transport) step(x *credential.Exchange, resp *http.Response, m *Metrics) (credential.Step, error) {
-	ctx := resp.Request.Context()
-	step := x.Next(resp)
-	for {
-		switch step.Action {
-		case credential.Refresh:
-			setAside(resp)
-			m.queued()
-			step = x.Refresh(ctx)
-			m.moved()
-		case credential.Ask:
-			setAside(resp)
-			answer, err := askerOf(ctx)(ctx, *step.Challenge)
-			if err != nil {
-				return step, err
+		if err == nil && e.step.Action == credential.Send {
+			if resp != nil {
+				drain(resp, refusalLimit)
 			}
-			step = x.Answer(answer)
-		default:
-			if step.Keep != nil && t.opts.Keep != nil {
-				_ = t.opts.Keep(ctx, *step.Keep) // the response is there all the same
+			if e.step.HTTP1 && e.lease == nil {
+				err = e.takeLease()
 			}
-			return step, nil
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			if resp != nil {
+				resp.Body.Close()
+			}
+			e.giveBack(users{})
+			return nil, err
+		}
+		e.deliver(resp)
+		return resp, nil
+	}
+}
+
+// prepare tells an Exchange what the context of its request has.
+func prepare(ctx context.Context, x *credential.Exchange) {
+	x.Asks = askerOf(ctx) != nil
+	if a, ok := ctx.Value(answeredKey{}).(answered); ok {
+		x.Answered(a.challenge, a.answer)
+	}
+}
+
+func (e *errand) begin() error {
+	a := e.t.opts.Authenticator
+	e.origin.Exchange = a.Begin(e.req)
+	if p := e.t.proxyFor(e.req.URL); isHTTP(p) {
+		if e.req.URL.Scheme == "https" {
+			e.tunnel = &tunnel{proxy: p}
+		} else {
+			e.proxy = &party{Exchange: a.BeginProxy(p, e.req)}
 		}
 	}
-}
-
-// refusalError is the error of a request that resp has answered. Where that was a refusal, nothing was applied.
-func refusalError(err error, resp *http.Response) error {
-	e, ok := errors.AsType[*task.Error](err)
-	if !ok {
-		return err
+	for p := range e.parties {
+		prepare(e.req.Context(), p.Exchange)
+		p.value = p.Authorize()
 	}
-	e.Status = resp.StatusCode
-	e.Unsent = refusal(resp.StatusCode)
-	return e
-}
-
-// refusal reports that a status says that a request was not looked at, for want of credentials.
-func refusal(status int) bool {
-	return status == http.StatusUnauthorized || status == http.StatusProxyAuthRequired
-}
-
-// authorized is req with a value in a field, and a header of its own.
-func authorized(req *http.Request, field string, value credential.Secret) *http.Request {
-	out := req.WithContext(req.Context())
-	out.Header = cloneHeader(req.Header)
-	out.Header.Set(field, value.Reveal())
-	return out
-}
-
-// reopen gives req its body from the start.
-func reopen(req *http.Request) error {
-	if req.Body == nil || req.Body == http.NoBody {
+	if e.users() == (users{}) {
 		return nil
 	}
-	body, err := req.GetBody()
-	if err != nil {
-		return exhausted(req, err)
+	return e.takeLease()
+}
+
+// users are as whom a connection of this request may be known.
+func (e *errand) users() users {
+	u := users{origin: e.origin.User()}
+	if e.proxy != nil {
+		u.proxy = e.proxy.User()
 	}
-	req.Body = body
+	return u
+}
+
+// parties are those that a request comes by, the first one first.
+func (e *errand) parties(yield func(*party) bool) {
+	if e.proxy == nil || yield(e.proxy) {
+		yield(&e.origin)
+	}
+}
+
+// outgoing is the request as it is sent next.
+func (e *errand) outgoing() (*http.Request, error) {
+	ctx := e.req.Context()
+	if e.tunnel != nil {
+		ctx = withTunnel(ctx, e.tunnel)
+	}
+	if e.lease != nil {
+		e.lease.held.Store(e.step.SameConnection)
+		ctx = withLease(httpcache.WithoutCache(ctx), e.lease) // its response is for whom the connection is, which no field says
+	}
+	out := e.req
+	if ctx != out.Context() {
+		out = out.WithContext(ctx)
+	}
+	for p := range e.parties {
+		if !p.value.IsZero() {
+			out = authorized(out, p.Field(), p.value)
+		}
+	}
+	switch {
+	case e.step.Action != credential.Send: // it is sent for the first time
+		return out, nil
+	case e.step.NoBody:
+		return withoutBody(out), nil
+	}
+	return reopen(out)
+}
+
+// judge finds what follows from resp, as all parties have it.
+func (e *errand) judge(resp *http.Response) error {
+	e.asker = nil
+	for p := range e.parties {
+		step, err := e.resolve(p.Exchange, p.Next(resp), resp)
+		if err != nil {
+			return err
+		}
+		switch e.step = step; step.Action {
+		case credential.Send:
+			p.value = step.Value
+			p.user, p.proved = 0, p.proved || step.SameConnection
+			e.asker = p
+			if p == &e.origin && e.proxy != nil { // which has let the last one pass
+				e.proxy.value = e.proxy.Authorize()
+			}
+			return nil
+		case credential.Fail:
+			return refusalError(step.Err, resp.StatusCode)
+		}
+		if step.User != 0 {
+			p.user = step.User
+		}
+		e.t.keep(resp.Request.Context(), step)
+	}
 	return nil
 }
 
-// withoutBody takes the body from a request that will only be refused.
-func withoutBody(req *http.Request) {
-	req.Body, req.GetBody, req.ContentLength, req.TransferEncoding, req.Trailer = http.NoBody, nil, 0, nil, nil
-	req.Header.Del("Expect")
+// recover goes on after an error that is about authentication alone, and returns all others.
+func (e *errand) recover(err error) error {
+	if asks, ok := errors.AsType[*proxyAsks](err); ok {
+		step, err := e.resolve(asks.exchange, asks.step, nil)
+		switch {
+		case err != nil:
+			return err
+		case step.Action == credential.Fail:
+			return refusalError(step.Err, http.StatusProxyAuthRequired)
+		case step.Action == credential.Deliver:
+			return failure(e.req, proxyWantsCredentials(e.tunnel.proxy), true)
+		}
+		e.tunnel.next.Store(&turn{asks.exchange, step})
+		e.step, e.asker = credential.Step{Action: credential.Send}, nil
+		return nil
+	}
+	if errors.Is(err, errLost) && e.asker != nil {
+		e.step = e.asker.Lost()
+		if e.step.Action == credential.Fail {
+			return unsentError(e.step.Err)
+		}
+		e.asker.value = e.step.Value
+		return nil
+	}
+	return err
 }
 
-// setAside has a refusal, which may yet become the response, give its connection back. A long one keeps it.
-func setAside(resp *http.Response) {
-	if resp.ContentLength > refusalLimit {
+// resolve asks whom a step wants to be asked, until it is one to send or to end. resp, which may be nil, holds no connection
+// meanwhile, unless that was proven to a proxy.
+func (e *errand) resolve(x *credential.Exchange, step credential.Step, resp *http.Response) (credential.Step, error) {
+	ctx := e.req.Context()
+	for step.Action == credential.Ask || step.Action == credential.Refresh {
+		if resp != nil {
+			setAside(resp)
+			if e.proxy == nil || !e.proxy.proved { // else the proxy would want to know it again
+				e.giveBack(users{})
+			}
+		}
+		if step.Action == credential.Refresh {
+			e.m.queued()
+			step = x.Refresh(ctx)
+			e.m.moved()
+			continue
+		}
+		answer, err := askerOf(ctx)(ctx, *step.Challenge)
+		if err != nil {
+			return step, err
+		}
+		step = x.Answer(answer)
+	}
+	return step, nil
+}
+
+// keep stores what a server has taken.
+func (t *Transport) keep(ctx context.Context, step credential.Step) {
+	if step.Keep != nil && t.opts.Keep != nil {
+		_ = t.opts.Keep(ctx, *step.Keep) // the response is there all the same
+	}
+}
+
+// takeLease waits for a connection of the request's own.
+func (e *errand) takeLease() (err error) {
+	e.m.queued()
+	defer e.m.moved()
+	if e.lease, err = e.t.leases.take(e.req.Context(), e.at, e.users); err != nil {
+		return failure(e.req, err, true)
+	}
+	e.origin.user = e.lease.users.origin
+	if e.proxy != nil {
+		e.proxy.user = e.lease.users.proxy
+	}
+	return nil
+}
+
+// giveBack ends the lease, if there is one, of a connection that is known as u.
+func (e *errand) giveBack(u users) {
+	if e.lease != nil {
+		e.lease.users = u
+		e.t.leases.give(e.at, e.lease)
+		e.lease = nil
+		for p := range e.parties {
+			p.user, p.proved = 0, false
+		}
+	}
+}
+
+// deliver ends the lease with resp. Who has proven something for this request alone leaves the connection to nobody.
+func (e *errand) deliver(resp *http.Response) {
+	if e.lease == nil {
 		return
 	}
-	var kept bytes.Buffer
-	_, err := io.CopyN(&kept, resp.Body, refusalLimit+1)
-	if err == nil { // there is more
-		resp.Body = aside{io.MultiReader(&kept, resp.Body), resp.Body}
+	known := users{origin: e.origin.user}
+	private := e.origin.proved && e.origin.user == 0
+	if e.proxy != nil {
+		known.proxy = e.proxy.user
+		private = private || e.proxy.proved && e.proxy.user == 0
+	}
+	_, upgraded := resp.Body.(io.Writer)
+	if private || upgraded {
+		known = users{}
+	}
+	if upgraded || resp.Body == http.NoBody {
+		e.giveBack(known)
 		return
 	}
-	resp.Body.Close()
-	rest := io.Reader(&kept)
-	if err != io.EOF {
-		rest = io.MultiReader(rest, failing{err})
+	resp.Body = &leased{ReadCloser: resp.Body, end: func() { e.giveBack(known) }}
+}
+
+// unsentError is a *task.Error of a request of which nothing was looked at.
+func unsentError(err error) error {
+	e, ok := errors.AsType[*task.Error](err)
+	if ok {
+		e.Unsent = true
 	}
-	resp.Body = io.NopCloser(rest)
+	return err
 }
-
-type aside struct {
-	io.Reader
-	io.Closer
-}
-
-// failing ends in an error.
-type failing struct{ error }
-
-func (f failing) Read([]byte) (int, error) { return 0, f.error }

@@ -6,12 +6,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/urlsession/urlsession/internal/credential"
+	"github.com/urlsession/urlsession/internal/credential/credentialtest"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -248,5 +254,184 @@ func TestRefusalIsSetAside(t *testing.T) {
 	setAside(resp)
 	if body, err := io.ReadAll(resp.Body); string(body) != "cut" || err != io.ErrUnexpectedEOF {
 		t.Errorf("%q, %v", body, err)
+	}
+}
+
+func TestSchemes(t *testing.T) {
+	token := credential.Credential{Token: credential.NewSecret("t"), Persistence: credential.Session}
+	for name, c := range map[string]struct {
+		gate   credentialtest.Gate
+		cred   credential.Credential
+		scheme string
+	}{
+		"Basic":              {credentialtest.Basic("alice", "pässword"), alice("pässword"), "Basic"},
+		"Digest MD5":         {credentialtest.Digest("MD5", "alice", "p"), alice("p"), "Digest"},
+		"Digest SHA-256":     {credentialtest.Digest("SHA-256", "alice", "p"), alice("p"), "Digest"},
+		"Digest SHA-512-256": {credentialtest.Digest("SHA-512-256", "alice", "p"), alice("p"), "Digest"},
+		"Bearer":             {credentialtest.Bearer("t"), token, "Bearer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, secure := range []bool{false, true} {
+				s := credentialtest.NewServer(c.gate, nil)
+				s.EnableHTTP2 = true
+				if secure {
+					s.StartTLS()
+				} else {
+					s.Start()
+				}
+				t.Cleanup(s.Close)
+				req := put(t, s.URL+"/a b?q=c d")
+				tr := newTransport(t, Options{Authenticator: knowing(t, req, c.cred), TLS: TLS{Insecure: true}})
+				if resp, body, err := fetch(tr, req); err != nil || string(body) != "body" {
+					t.Fatalf("%v, %q, %v", resp, body, err)
+				}
+				seen(t, s, "PUT /a%20b?q=c%20d - 4", "PUT /a%20b?q=c%20d "+c.scheme+" 4")
+				var wg sync.WaitGroup
+				for i := range 64 { // each with a count of its own, where there is one
+					wg.Go(func() {
+						body := fmt.Sprint("body ", i)
+						req, _ := http.NewRequestWithContext(t.Context(), "POST", s.URL+"/", strings.NewReader(body))
+						if resp, got, err := fetch(tr, req); err != nil || resp.StatusCode != 200 || string(got) != body {
+							t.Errorf("%v, %q, %v", resp, got, err)
+						}
+					})
+				}
+				wg.Wait()
+				for _, line := range s.Seen() {
+					if !strings.HasPrefix(line, "POST / "+c.scheme+" ") {
+						t.Errorf("seen %s", line)
+					}
+				}
+				wrong := c.cred
+				wrong.Password, wrong.Token = credential.NewSecret("secret"), credential.Secret{}
+				wrong.User = "alice"
+				tr = newTransport(t, Options{Authenticator: knowing(t, req, wrong), TLS: TLS{Insecure: true}})
+				if resp, body, err := fetch(tr, put(t, s.URL+"/")); err != nil || resp.StatusCode != 401 || string(body) != "who are you?" {
+					t.Errorf("%v, %q, %v", resp, body, err)
+				}
+			}
+		})
+	}
+}
+
+// The idle timer stands still while a token is refreshed, which is once for all that wait.
+func TestTokenIsRefreshed(t *testing.T) {
+	s := start(t, credentialtest.NewServer(credentialtest.Bearer("new"), nil))
+	var refreshes, queued atomic.Int32
+	known := credential.New()
+	if err := known.Set(t.Context(), credential.Origin(get(t, s.URL).URL), credential.Credential{Token: credential.NewSecret("old"), Persistence: credential.Session}); err != nil {
+		t.Fatal(err)
+	}
+	var stands atomic.Int32
+	tr := newTransport(t, Options{Authenticator: credential.NewAuthenticator(known, credential.Policy{
+		Refresh: func(context.Context, credential.Space, credential.Credential) (credential.Credential, error) {
+			refreshes.Add(1)
+			stands.Store(queued.Load())
+			return credential.Credential{Token: credential.NewSecret("new")}, nil
+		},
+	})})
+	ctx, _ := Trace(t.Context(), activity{func() { queued.Add(1) }, func() { queued.Store(0) }})
+	if resp, _, err := fetch(tr, put(t, s.URL+"/").WithContext(ctx)); err != nil || resp.StatusCode != 200 || stands.Load() != 1 {
+		t.Errorf("%v, %v, queued %d times", resp, err, stands.Load())
+	}
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			if resp, _, err := fetch(tr, put(t, s.URL+"/")); err != nil || resp.StatusCode != 200 {
+				t.Errorf("%v, %v", resp, err)
+			}
+		})
+	}
+	wg.Wait()
+	if refreshes.Load() != 1 {
+		t.Errorf("%d refreshes", refreshes.Load())
+	}
+}
+
+// A cookie that a refusal sets goes with the next sending.
+func TestRefusalSetsCookies(t *testing.T) {
+	var cookies []string
+	g := newGate(t, func(_ http.ResponseWriter, r *http.Request) { cookies = append(cookies, r.Header.Get("Cookie")) })
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := put(t, g.URL+"/")
+	tr := newTransport(t, Options{Authenticator: knowing(t, req, alice("p")), Jar: jar, SetCookies: true, AcceptPolicy: AcceptAlways})
+	if _, _, err := fetch(tr, req); err != nil || fmt.Sprint(cookies) != "[gate=1]" {
+		t.Errorf("%q, %v", cookies, err)
+	}
+}
+
+// A long body is read from its file for each sending, and nothing keeps it.
+func TestLongBodyIsNotKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "body")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var most atomic.Uint64
+	var base runtime.MemStats
+	var received atomic.Int64
+	count := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		buf := make([]byte, 256<<10)
+		total, next := int64(0), int64(0)
+		for {
+			n, err := r.Body.Read(buf)
+			if total += int64(n); total >= next {
+				next += r.ContentLength / 16
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				most.Store(max(most.Load(), m.HeapInuse))
+			}
+			if err != nil {
+				break
+			}
+		}
+		received.Add(total)
+	})
+	for name, c := range map[string]struct {
+		gate credentialtest.Gate
+		size int64
+	}{
+		"Basic":  {credentialtest.Basic("alice", "p"), 64 << 20},
+		"Digest": {credentialtest.Digest("SHA-256", "alice", "p"), 1 << 30},
+		"NTLM":   {credentialtest.NTLM("NTLM"), 64 << 20},
+	} {
+		if err := file.Truncate(c.size); err != nil { // of zeroes that take no room
+			t.Fatal(err)
+		}
+		// It takes all of a body before it refuses, as a server may that has never heard of Expect.
+		s := start(t, credentialtest.NewServer(func(r *http.Request, value string) (string, bool) {
+			challenge, ok := c.gate(r, value)
+			if !ok && r.ContentLength > 0 {
+				count(nil, r)
+			}
+			return challenge, ok
+		}, count))
+		cred := alice("p")
+		if name == "NTLM" {
+			cred = ntlmUser()
+		}
+		open := func() (io.ReadCloser, error) { return NewFileBody(file, 0, c.size, false, nil), nil }
+		req := get(t, s.URL+"/")
+		req.Method, req.ContentLength, req.GetBody = "PUT", c.size, open
+		req.Body, _ = open()
+		tr := newTransport(t, Options{Authenticator: knowing(t, req, cred)})
+		runtime.GC()
+		runtime.ReadMemStats(&base)
+		most.Store(0)
+		received.Store(0)
+		resp, _, err := fetch(tr, req)
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%s: %v, %v", name, resp, err)
+		}
+		if got := received.Load(); got != 2*c.size {
+			t.Errorf("%s: the server has received %d bytes, want twice %d", name, got, c.size)
+		}
+		if grown := int64(most.Load()) - int64(base.HeapInuse); grown > 16<<20 {
+			t.Errorf("%s: the heap grew by %d bytes", name, grown)
+		}
 	}
 }

@@ -8,36 +8,36 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// newCache makes the cache over the base. It sees requests with their cookies and credentials, and responses as they came.
+// newCache makes the cache over the wire. It sees requests with their cookies and credentials, and responses as they came.
 func (t *Transport) newCache() *httpcache.Cache {
 	storage := t.opts.Cache
 	if storage == nil {
 		storage = httpcache.InMemory(0)
 	}
-	return httpcache.New(wire{t}, storage, httpcache.Options{WillCache: t.opts.WillCache})
+	return httpcache.New(belowCache{t}, storage, httpcache.Options{WillCache: t.opts.WillCache})
 }
 
 // sender is what req is given to. Without a storage only a policy is obeyed: one that asks for what is stored finds nothing,
 // and one that speaks to the caches on the way does so.
 func (t *Transport) sender(req *http.Request) http.RoundTripper {
 	if t.opts.Cache == nil && httpcache.PolicyOf(req.Context()) == httpcache.UseProtocol {
-		return t.base
+		return t.wire
 	}
 	return t.cache
 }
 
-// wire is the base as the cache has it. A renewal, which goes on behind an answer, has nothing of that one's context: no
-// Metrics, which kept connections rely on, and no Transport above it that keeps its cookies.
-type wire struct{ t *Transport }
+// belowCache is the wire as the cache has it. A renewal, which goes on behind an answer, has nothing of that one's context: no
+// Metrics, which kept connections rely on, no tunnel through its proxy, and no Transport above it that keeps its cookies.
+type belowCache struct{ t *Transport }
 
-func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
+func (b belowCache) RoundTrip(req *http.Request) (*http.Response, error) {
 	if metricsOf(req.Context()) != nil {
-		return w.t.base.RoundTrip(req)
+		return b.t.wire.RoundTrip(req)
 	}
 	ctx, _ := Trace(req.Context(), nil)
-	resp, err := w.t.base.RoundTrip(req.WithContext(ctx))
+	resp, err := b.t.wire.RoundTrip(b.t.tunnelled(req.WithContext(ctx)))
 	if err == nil {
-		w.t.keepCookies(req, resp)
+		b.t.keepCookies(req, resp)
 	}
 	return resp, err
 }

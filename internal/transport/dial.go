@@ -30,11 +30,11 @@ const (
 	slowWrite  = time.Second
 )
 
+// dialer makes a connection.
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // dialContext makes connections for net/http.
-func dialContext(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: connectTimeout}).DialContext
-	}
+func dialContext(dial dialer) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if m := metricsOf(ctx); m != nil {
 			ctx = m.dialing(ctx)

@@ -152,6 +152,13 @@ func (m *Metrics) failed(x *transaction) connState {
 	return x.connState
 }
 
+// refused notes the status of a proxy that has not let a request pass.
+func (m *Metrics) refused(x *transaction, status int) {
+	m.mu.Lock()
+	x.status = status
+	m.mu.Unlock()
+}
+
 // response notes resp, and wraps its body to see its end.
 func (m *Metrics) response(x *transaction, resp *http.Response) {
 	m.mu.Lock()

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -11,6 +10,7 @@ import (
 
 	"golang.org/x/net/http/httpproxy"
 
+	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -115,18 +115,40 @@ func withScheme(raw string) string {
 // String is the URL that all requests go by, without user and password; empty: there is none.
 func (p Proxy) String() string { return task.Redact(withScheme(p.URL)) }
 
-// connectResponse judges a proxy's answer to CONNECT.
-func connectResponse(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
-	switch resp.StatusCode {
-	case http.StatusOK:
-		return nil
-	case http.StatusProxyAuthRequired:
-		return proxyWantsCredentials(proxy)
+// isHTTP reports that p is a proxy that speaks HTTP; nil is none.
+func isHTTP(p *url.URL) bool { return p != nil && (p.Scheme == "http" || p.Scheme == "https") }
+
+// seenProxy is the proxy of u that net/http is to see. A tunnel it does not see, and userinfo only of a proxy whose
+// credentials nobody else looks after.
+func (t *Transport) seenProxy(u *url.URL) (*url.URL, error) {
+	p, err := t.proxy(u)
+	a := t.opts.Authenticator
+	switch {
+	case err != nil || p == nil:
+		return nil, err
+	case isHTTP(p) && u.Scheme == "https":
+		return nil, nil
+	case a == nil:
+		return p, nil
 	}
-	return &task.Error{
-		Op: "connect through proxy", URL: task.RedactURL(proxy), Code: task.CannotConnect, Status: resp.StatusCode,
-		Err: errors.New("the proxy refuses CONNECT: " + resp.Status), Unsent: true,
+	seen := *p
+	if isHTTP(p) {
+		seen.User = nil
+	} else if c, ok := a.Stored(credential.Proxy(p)); ok && p.User == nil && c.User != "" {
+		seen.User = url.UserPassword(c.User, c.Password.Reveal())
 	}
+	return &seen, nil
+}
+
+// userinfo is u's as Basic credentials; zero: it has none.
+func userinfo(u *url.URL) credential.Secret {
+	if u.User == nil {
+		return credential.Secret{}
+	}
+	password, _ := u.User.Password()
+	req := http.Request{Header: make(http.Header)}
+	req.SetBasicAuth(u.User.Username(), password)
+	return credential.NewSecret(req.Header.Get("Authorization"))
 }
 
 func proxyWantsCredentials(proxy *url.URL) error {

@@ -42,6 +42,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -103,10 +104,14 @@ type Options struct {
 // Transport is the base of the chain: it sends a request and returns its response as it came. It follows no redirect
 // and decodes nothing. It is safe for concurrent use, and one serves a whole session, whose connections it pools.
 type Transport struct {
-	base  *http.Transport
-	cache *httpcache.Cache // over base
-	opts  Options
-	proxy func(*url.URL) (*url.URL, error) // nil: none
+	base      *http.Transport
+	wire      http.RoundTripper // what sends each request, once
+	cache     *httpcache.Cache  // over wire
+	leases    leases
+	dial      dialer
+	toProxies *tls.Config
+	opts      Options
+	proxy     func(*url.URL) (*url.URL, error) // nil: none
 }
 
 // New makes a Transport. Its errors are about the proxy's URL.
@@ -114,47 +119,66 @@ func New(o Options) (*Transport, error) {
 	if o.MaxConnsPerHost <= 0 {
 		o.MaxConnsPerHost = defaultConnsPerHost
 	}
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	}
 	proxy, err := o.Proxy.resolver()
 	if err != nil {
 		return nil, err
 	}
-	t := &Transport{opts: o, proxy: proxy}
-	t.base = &http.Transport{
-		DialContext:            dialContext(o.Dial),
-		TLSClientConfig:        o.TLS.config(),
+	t := &Transport{opts: o, proxy: proxy, toProxies: o.TLS.config()}
+	t.dial = dialContext(t.tunnelling(o.Dial))
+	t.base = t.newBase(t.dial, o.MaxConnsPerHost)
+	t.base.Protocols.SetHTTP2(true)
+	t.base.HTTP2 = &http.HTTP2Config{
+		MaxReceiveBufferPerStream:     h2StreamWindow,
+		MaxReceiveBufferPerConnection: h2ConnWindow,
+		SendPingTimeout:               h2PingAfter,
+		PingTimeout:                   h2PingTimeout,
+	}
+	t.wire = wire{t.base}
+	t.cache = t.newCache()
+	t.leases.most = o.MaxConnsPerHost
+	t.leases.open = func() *lease {
+		l := &lease{}
+		l.Transport = t.newBase(l.dial(t.dial), 1)
+		return l
+	}
+	return t, nil
+}
+
+// newBase is a pool of connections of HTTP/1.1.
+func (t *Transport) newBase(dial dialer, perHost int) *http.Transport {
+	b := &http.Transport{
+		DialContext:            dial,
+		TLSClientConfig:        t.opts.TLS.config(),
 		Protocols:              new(http.Protocols),
 		DisableCompression:     true,
-		MaxConnsPerHost:        o.MaxConnsPerHost,
-		MaxIdleConnsPerHost:    o.MaxConnsPerHost,
+		MaxConnsPerHost:        perHost,
+		MaxIdleConnsPerHost:    perHost,
 		IdleConnTimeout:        idleConnTimeout,
 		ExpectContinueTimeout:  continueTimeout,
 		MaxResponseHeaderBytes: maxHeadBytes,
 		ReadBufferSize:         readBuffer,
 		WriteBufferSize:        writeBuffer,
-		HTTP2: &http.HTTP2Config{
-			MaxReceiveBufferPerStream:     h2StreamWindow,
-			MaxReceiveBufferPerConnection: h2ConnWindow,
-			SendPingTimeout:               h2PingAfter,
-			PingTimeout:                   h2PingTimeout,
-		},
-		OnProxyConnectResponse: connectResponse,
 	}
-	t.base.Protocols.SetHTTP1(true)
-	t.base.Protocols.SetHTTP2(true)
-	if proxy != nil {
-		t.base.Proxy = func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }
+	b.Protocols.SetHTTP1(true)
+	if t.proxy != nil {
+		b.Proxy = func(r *http.Request) (*url.URL, error) { return t.seenProxy(r.URL) }
 	}
-	t.cache = t.newCache()
-	return t, nil
+	return b
 }
 
 // CloseIdleConnections closes the connections that no request uses.
-func (t *Transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
+func (t *Transport) CloseIdleConnections() {
+	t.base.CloseIdleConnections()
+	t.leases.closeIdle()
+}
 
 // Close ends what goes on behind the requests, waits for that, and closes idle connections. Requests go on.
 func (t *Transport) Close() {
 	t.cache.Close()
-	t.base.CloseIdleConnections()
+	t.CloseIdleConnections()
 }
 
 // RoundTrip sends one request. It adds the jar's cookies and, unless the request has an Authorization of its own, the
@@ -176,25 +200,37 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.opts.Authenticator != nil {
 		resp, err = t.authenticate(out, m)
 	} else {
-		resp, err = t.send(out, m)
+		resp, err = t.send(t.tunnelled(out), m)
 	}
 	if err != nil {
 		return nil, err
 	}
 	resp.Request = req
+	if resp.StatusCode == http.StatusProxyAuthRequired && req.URL.Scheme == "http" {
+		if p := t.proxyFor(req.URL); p != nil {
+			resp.Body.Close()
+			return nil, failure(req, proxyWantsCredentials(p), true)
+		}
+	}
 	return resp, nil
+}
+
+// tunnelled is req with the tunnel that it goes through, if it does.
+func (t *Transport) tunnelled(req *http.Request) *http.Request {
+	if t.proxy == nil || req.URL.Scheme != "https" {
+		return req
+	}
+	p := t.proxyFor(req.URL)
+	if !isHTTP(p) {
+		return req
+	}
+	return req.WithContext(withTunnel(req.Context(), &tunnel{proxy: p}))
 }
 
 // send sends req once, with the jar's cookies: a task.Transaction.
 func (t *Transport) send(req *http.Request, m *Metrics) (*http.Response, error) {
 	tx := m.begin(req)
 	resp, err := t.sender(req).RoundTrip(t.outgoing(req))
-	if err == nil && resp.StatusCode == http.StatusProxyAuthRequired && req.URL.Scheme == "http" {
-		if p := t.proxyFor(req.URL); p != nil {
-			resp.Body.Close()
-			err = proxyWantsCredentials(p)
-		}
-	}
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols && req.Header.Get("Upgrade") == "" {
 		resp.Body.Close()
 		err = fault(task.BadServerResponse, "it switches protocols (101), which was not asked for")
@@ -244,6 +280,9 @@ func (t *Transport) outgoing(req *http.Request) *http.Request {
 // fail makes the error of a request that got no response: only here it is known what the connection was about.
 func (t *Transport) fail(req *http.Request, m *Metrics, tx *transaction, err error) *task.Error {
 	s := m.failed(tx)
+	if _, asks := errors.AsType[*proxyAsks](err); asks {
+		m.refused(tx, http.StatusProxyAuthRequired)
+	}
 	unsent := !s.gotConn || !s.wroteHead && !s.h2 && headSize(req) < writeBuffer
 	if _, ours := errors.AsType[*task.Error](err); ours || ended(err) {
 		return failure(req, err, unsent)

@@ -1,7 +1,0 @@
-package credential
-
-// For the tests that talk to servers.
-var (
-	NTLMChallenge = ntlmChallenge
-	NTLMProves    = ntlmProves
-)
