@@ -154,6 +154,19 @@ func TestTheCachesKey(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// Where another process has made a new one, what is sealed with that is found.
+	if err := os.RemoveAll(c.home); err != nil {
+		t.Fatal(err)
+	}
+	c.open("app", func(config *Configuration) {
+		var err error
+		if config.URLCache, err = OpenURLCache(filepath.Dir(key), 0); err != nil {
+			t.Fatal(err)
+		}
+	})
+	c.want(answer{200, "1", FetchNetwork, 1}, CachePolicyDefault)
+	c.open("app", nil)
+	c.want(answer{200, "1", FetchCache, 0}, CachePolicyDefault)
 	// One that others could read is not used, and says so.
 	if err := os.Chmod(key, 0o644); err != nil {
 		t.Fatal(err)
@@ -289,6 +302,35 @@ func TestResetWhileABodyIsStored(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestResetWhileABodyIsStoredInMemory is the same without files.
+func TestResetWhileABodyIsStoredInMemory(t *testing.T) {
+	s, srv := start(t, nil)
+	c := &cached{t, s, srv}
+	c.has("content")
+	gate := urlsessiontest.NewGate()
+	defer gate.Open()
+	srv.Script(page, urlsessiontest.HoldAt(urlsessiontest.AtBody(3), gate))
+	made, err := s.DataTask(t.Context(), Get(srv.URL+page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ev, err := range made.Events(within(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := ev.(ResponseReceived); ok {
+			if err := s.Reset(t.Context()); err != nil {
+				t.Error(err)
+			}
+			gate.Open()
+		}
+	}
+	if body, err := made.Body(within(t)); err != nil || string(body) != "content" {
+		t.Errorf("%q, %v", body, err)
+	}
+	c.want(answer{200, "content", FetchNetwork, 1}, CachePolicyDefault)
 }
 
 // runCacheProcess is a program of the application. It asks for a URL again and again, under a policy, and says how each went; with
