@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/urlsession/urlsession/internal/credential"
+	"github.com/urlsession/urlsession/internal/httpcache"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -132,7 +133,7 @@ func (e *errand) outgoing() (*http.Request, error) {
 	}
 	if e.lease != nil {
 		e.lease.held.Store(e.step.SameConnection)
-		ctx = withLease(ctx, e.lease)
+		ctx = withLease(httpcache.WithoutCache(ctx), e.lease) // its response is for whom the connection is, which no field says
 	}
 	out := e.req
 	if ctx != out.Context() {

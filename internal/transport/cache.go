@@ -8,7 +8,7 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// newCache makes the cache over the base. It sees requests with their cookies and credentials, and responses as they came.
+// newCache makes the cache over the wire. It sees requests with their cookies and credentials, and responses as they came.
 func (t *Transport) newCache() *httpcache.Cache {
 	storage := t.opts.Cache
 	if storage == nil {

@@ -1,14 +1,17 @@
 package transport
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/credential/credentialtest"
 	"github.com/urlsession/urlsession/internal/httpcache"
 	"github.com/urlsession/urlsession/internal/task"
+	origin "github.com/urlsession/urlsession/urlsessiontest"
 )
 
 // TestAnswersOfTheCacheAreTransactions, without a connection, and nothing of them has left.
@@ -103,4 +106,59 @@ func TestRenewalsOfATransport(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 	tr.CloseIdleConnections()
+}
+
+// TestRenewalsGoThroughTheProxy, also where that takes a tunnel.
+func TestRenewalsGoThroughTheProxy(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		var opts []origin.Option
+		if secure {
+			opts = append(opts, origin.WithTLS(origin.ValidCertificate))
+		}
+		srv := origin.NewServer(opts...)
+		t.Cleanup(srv.Close)
+		proxy := origin.NewProxy()
+		t.Cleanup(proxy.Close)
+		srv.Publish("/f", origin.Resource{ETag: `"1"`, Header: http.Header{"Cache-Control": {"max-age=0, stale-while-revalidate=600"}}})
+		tr := newTransport(t, Options{Cache: httpcache.InMemory(1 << 20), Proxy: Proxy{URL: proxy.URL}, TLS: TLS{Roots: origin.CAPool()}})
+		for range 2 {
+			if _, _, err := fetch(tr, get(t, srv.URL+"/f")); err != nil {
+				t.Fatal(err)
+			}
+			tr.CloseIdleConnections() // the renewal makes one of its own
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		if err := srv.WaitRequests(ctx, "/f", 2); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if n := len(proxy.Requests()); n != 2 {
+			t.Errorf("over TLS %v: %d requests came to the proxy, and 2 to the server", secure, n)
+		}
+		tr.Close()
+	}
+}
+
+// TestWhatAConnectionProvesIsNotKept: no field of a request says whose response it is.
+func TestWhatAConnectionProvesIsNotKept(t *testing.T) {
+	storage := httpcache.InMemory(1 << 20)
+	s := start(t, credentialtest.NewServer(credentialtest.NTLM("NTLM"), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=3600")
+		w.Write([]byte("mine"))
+	})))
+	tr := newTransport(t, Options{Authenticator: knowing(t, get(t, s.URL+"/"), ntlmUser()), Cache: storage})
+	for range 2 {
+		ctx, m := Trace(t.Context(), nil)
+		resp, body, err := fetch(tr, get(t, s.URL+"/").WithContext(ctx))
+		if err != nil || resp.StatusCode != 200 || string(body) != "mine" || m.Fetch() != task.FetchNetwork {
+			t.Errorf("%v, %q, from %q, %v", resp, body, m.Fetch(), err)
+		}
+	}
+	nobody := newTransport(t, Options{Cache: storage})
+	if resp, body, err := fetch(nobody, get(t, s.URL+"/")); err != nil || resp.StatusCode != 401 {
+		t.Errorf("whoever has proved nothing gets %q, %v", body, err)
+	}
+	if all, err := storage.Entries(); err != nil || len(all) != 0 {
+		t.Errorf("kept are %+v, %v", all, err)
+	}
 }
