@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
 	. "github.com/urlsession/urlsession/urlsessiontest"
@@ -149,11 +150,25 @@ func TestIdleAfterQueue(t *testing.T) {
 
 // Nor is it idle while the Observer takes its time.
 func TestObserverIsNotIdle(t *testing.T) {
-	bubble(t, transport.Options{}, func(t *testing.T, srv *Server, rt *transport.Transport) {
+	o := transport.Options{Authenticator: credential.NewAuthenticator(nil, credential.Policy{})}
+	bubble(t, o, func(t *testing.T, srv *Server, rt *transport.Transport) {
 		srv.Always("/old", Redirect(302, "/f"))
 		a := newTask(task.Data, rt, srv.URL+"/old")
 		a.Spec.Stream = true
 		wait := func() { time.Sleep(time.Hour) }
+		srv.Always("/guarded", Unauthorized(`Basic realm="r"`))
+		challenged := newTask(task.Data, rt, srv.URL+"/guarded")
+		challenged.Spec.Policy.Ask.Challenge = true
+		challenged.Observer = &observer{onChallenge: func(c task.Challenge) (task.Answer, error) {
+			wait()
+			if c.Failures > 0 {
+				return task.Answer{}, nil
+			}
+			return use("p"), nil
+		}}
+		if _, err := Run(t.Context(), challenged); err != nil || challenged.Observer.(*observer).told() != "challenge Basic, challenge Basic, response 401" {
+			t.Error(err)
+		}
 		a.Observer = &observer{
 			onRedirect: func(_ int, _, to *http.Request) (*http.Request, error) { wait(); return to, nil },
 			onResponse: func(context.Context, *task.Response) error { wait(); return nil },

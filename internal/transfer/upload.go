@@ -119,6 +119,9 @@ func (s *sending) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Stop has what is left not be sent, once the request was refused.
+func (s *sending) Stop() { s.newest.CompareAndSwap(s, nil) }
+
 // moved counts bytes that were handed to the connection, and slows down where there is a limit.
 func (s *sending) moved(n int) {
 	if s.newest.Load() != s {

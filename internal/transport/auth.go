@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/task"
@@ -52,10 +53,11 @@ func (t *Transport) authenticate(req *http.Request, m *Metrics) (*http.Response,
 			resp.Request = req
 			err = e.judge(resp)
 		} else {
-			err = e.recover(err)
+			err = e.mend(err)
 		}
 		if err == nil && e.step.Action == credential.Send {
 			if resp != nil {
+				stopSending(out)
 				drain(resp, refusalLimit)
 			}
 			if e.step.HTTP1 && e.lease == nil {
@@ -177,8 +179,8 @@ func (e *errand) judge(resp *http.Response) error {
 	return nil
 }
 
-// recover goes on after an error that is about authentication alone, and returns all others.
-func (e *errand) recover(err error) error {
+// mend goes on after an error that is about who asks, or how, and returns all others.
+func (e *errand) mend(err error) error {
 	if asks, ok := errors.AsType[*proxyAsks](err); ok {
 		step, err := e.resolve(asks.exchange, asks.step, nil)
 		switch {
@@ -191,6 +193,10 @@ func (e *errand) recover(err error) error {
 		}
 		e.tunnel.next.Store(&turn{asks.exchange, step})
 		e.step, e.asker = credential.Step{Action: credential.Send}, nil
+		return nil
+	}
+	if e.lease == nil && strings.Contains(err.Error(), "HTTP_1_1_REQUIRED") { // RFC 9113 §7: as IIS has it before NTLM
+		e.step, e.asker = credential.Step{Action: credential.Send, HTTP1: true}, nil
 		return nil
 	}
 	if errors.Is(err, errLost) && e.asker != nil {

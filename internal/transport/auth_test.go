@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/credential/credentialtest"
@@ -362,6 +363,67 @@ func TestRefusalSetsCookies(t *testing.T) {
 		t.Errorf("%q, %v", cookies, err)
 	}
 }
+
+// slowBody comes to no end until it is stopped.
+type slowBody struct {
+	stop chan struct{}
+	once sync.Once
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	select {
+	case <-b.stop:
+		return 0, errStopped
+	case <-time.After(30 * time.Second):
+		return 0, errors.New("it is still wanted")
+	}
+}
+
+func (b *slowBody) Stop()        { b.once.Do(func() { close(b.stop) }) }
+func (b *slowBody) Close() error { return nil }
+
+// What is left of a long body is not sent once the request was refused, and a short one is not broken off.
+func TestRefusedBodyIsNotSent(t *testing.T) {
+	g := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" {
+			w.Header().Set("WWW-Authenticate", "Basic realm=x")
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	t.Cleanup(g.Close)
+	for _, length := range []int64{-1, 1 << 30} {
+		req := get(t, g.URL+"/")
+		long := &slowBody{stop: make(chan struct{})}
+		req.Method, req.Body, req.ContentLength = "PUT", long, length
+		req.GetBody = func() (io.ReadCloser, error) {
+			return io.NopCloser(io.LimitReader(zeroes{}, max(length, 4))), nil
+		}
+		req.Header.Set("Expect", "100-continue")
+		if length > 0 {
+			req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("no more") }
+		}
+		_, _, err := fetch(newTransport(t, Options{Authenticator: knowing(t, req, alice("p"))}), req)
+		if length < 0 && err != nil || length > 0 && !errors.Is(err, task.BodyStreamExhausted) {
+			t.Errorf("%d: %v", length, err)
+		}
+		select {
+		case <-long.stop:
+		default:
+			t.Errorf("a body of %d bytes is still sent", length)
+		}
+	}
+	short := &slowBody{stop: make(chan struct{})}
+	stopSending(&http.Request{Body: short, ContentLength: refusalLimit})
+	select {
+	case <-short.stop:
+		t.Error("a short body is broken off")
+	default:
+	}
+}
+
+type zeroes struct{}
+
+func (zeroes) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // A long body is read from its file for each sending, and nothing keeps it.
 func TestLongBodyIsNotKept(t *testing.T) {

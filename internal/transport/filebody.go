@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -20,7 +21,14 @@ type FileBody struct {
 	left   int64
 	onSent func(n int)
 	closes bool
+
+	stopped atomic.Bool
 }
+
+// A stopper is a request's body whose sending can be ended, because the request was refused before all of it had left.
+type stopper interface{ Stop() }
+
+var errStopped = errors.New("the request was refused before its body had left")
 
 // NewFileBody is the body of n bytes of file from offset on. onSent, unless nil, is called with the size of each piece
 // that was handed to the connection, from the goroutine that sends; it may block, to throttle. Closing the body closes
@@ -31,6 +39,9 @@ func NewFileBody(file *os.File, offset, n int64, own bool, onSent func(n int)) *
 
 // Read reads the next bytes of the section; they count as sent.
 func (b *FileBody) Read(p []byte) (int, error) {
+	if b.stopped.Load() {
+		return 0, errStopped
+	}
 	if b.left == 0 {
 		return 0, io.EOF
 	}
@@ -44,6 +55,9 @@ func (b *FileBody) Read(p []byte) (int, error) {
 	}
 	return 0, b.failed(err)
 }
+
+// Stop has what is left not be sent. It may be called while the body is sent.
+func (b *FileBody) Stop() { b.stopped.Store(true) }
 
 // Close closes the file if the body owns it.
 func (b *FileBody) Close() error {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -136,5 +137,21 @@ func TestFileBodyShares(t *testing.T) {
 	all, err := io.ReadAll(f)
 	if string(one)+string(rest) != "01234" || string(other) != "3456" || string(all) != "0123456789" || err != nil {
 		t.Errorf("%q %q %q %q %v", one, rest, other, all, err)
+	}
+}
+
+// What is stopped sends no more, by either way.
+func TestFileBodyStops(t *testing.T) {
+	path := writeFile(t, make([]byte, 4<<20))
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
+	t.Cleanup(srv.Close)
+	var body *FileBody
+	req := filePut(t, srv.URL, path, 0, 4<<20, func(int) { body.Stop() })
+	body = req.Body.(*FileBody)
+	if _, err := newTransport(t, Options{}).RoundTrip(req); !errors.Is(err, errStopped) {
+		t.Errorf("the whole was sent: %v", err)
+	}
+	if n, err := body.Read(make([]byte, 1)); n != 0 || err != errStopped {
+		t.Errorf("%d, %v", n, err)
 	}
 }

@@ -1,9 +1,12 @@
 package transport
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
@@ -11,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"golang.org/x/net/http2"
 
 	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/credential/credentialtest"
@@ -161,6 +166,42 @@ func TestNTLMOverTLS(t *testing.T) {
 	}
 }
 
+// A server that will not have a request by HTTP/2 gets it by HTTP/1.1.
+func TestHTTP11Required(t *testing.T) {
+	config := serverTLS()
+	config.NextProtos = []string{"h2", "http/1.1"}
+	addr := serveRaw(t, func(raw net.Conn) {
+		c := tls.Server(raw, config)
+		defer c.Close()
+		if c.Handshake() != nil {
+			return
+		}
+		if c.ConnectionState().NegotiatedProtocol != "h2" {
+			if req, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+				body, _ := io.ReadAll(req.Body)
+				fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			}
+			return
+		}
+		io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
+		f := http2.NewFramer(c, bufio.NewReader(c))
+		f.WriteSettings()
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			if frame.Header().Type == http2.FrameHeaders {
+				f.WriteRSTStream(frame.Header().StreamID, http2.ErrCodeHTTP11Required)
+			}
+		}
+	})
+	tr := newTransport(t, Options{TLS: TLS{Insecure: true}, Authenticator: credential.NewAuthenticator(nil, credential.Policy{})})
+	if resp, body, err := fetch(tr, put(t, "https://"+addr+"/")); err != nil || string(body) != "body" || resp.Proto != "HTTP/1.1" {
+		t.Errorf("%q, %v", body, err)
+	}
+}
+
 // 64 requests at once: none is another's, the connections are as many as may be, and each serves its user again.
 func TestNTLMAtOnce(t *testing.T) {
 	s := start(t, credentialtest.NewServer(credentialtest.NTLM("NTLM"), nil))
@@ -263,6 +304,39 @@ func TestLeases(t *testing.T) {
 	e.held.Store(true)
 	if _, err := e.RoundTrip(get(t, srv.URL+"/")); err != errLost {
 		t.Errorf("one that is held is made anew: %v", err)
+	}
+}
+
+// A connection is as many users' as have proven it for more than one request; whoever has for one only leaves it to nobody.
+func TestWhoHasAConnection(t *testing.T) {
+	for _, c := range []struct {
+		origin, proxy party
+		upgraded      bool
+		want          users
+	}{
+		{party{user: 1, proved: true}, party{}, false, users{1, 0}},
+		{party{user: 1}, party{user: 2, proved: true}, false, users{1, 2}},
+		{party{}, party{user: 2, proved: true}, false, users{0, 2}},
+		{party{proved: true}, party{user: 2, proved: true}, false, users{}},
+		{party{user: 1, proved: true}, party{proved: true}, false, users{}},
+		{party{user: 1, proved: true}, party{}, true, users{}},
+	} {
+		tr := newTransport(t, Options{})
+		l, err := tr.leases.take(t.Context(), credential.Space{}, as(users{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &errand{t: tr, origin: c.origin, proxy: &c.proxy, lease: l}
+		resp := &http.Response{Body: http.NoBody}
+		if c.upgraded {
+			resp.Body = struct {
+				io.ReadCloser
+				io.Writer
+			}{http.NoBody, io.Discard}
+		}
+		if e.deliver(resp); l.users != c.want || e.lease != nil {
+			t.Errorf("%+v: %v", c, l.users)
+		}
 	}
 }
 

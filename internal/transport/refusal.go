@@ -64,6 +64,14 @@ func withoutBody(req *http.Request) *http.Request {
 	return out
 }
 
+// stopSending ends the sending of what is left of a refused request's body, unless that is less than a new connection
+// costs. net/http goes on with it for a while, also where the server was asked first (Expect).
+func stopSending(req *http.Request) {
+	if s, ok := req.Body.(stopper); ok && (req.ContentLength < 0 || req.ContentLength > refusalLimit) {
+		s.Stop()
+	}
+}
+
 // setAside has a refusal, which may yet become the response, give its connection back. A long one keeps it.
 func setAside(resp *http.Response) {
 	if resp.ContentLength > refusalLimit {

@@ -23,6 +23,9 @@ func (b *FileBody) sendTo(c *net.TCPConn, limit int64) (sent int64, handled bool
 	}
 	limit = min(limit, b.left)
 	for sent < limit {
+		if b.stopped.Load() {
+			return sent, true, errStopped
+		}
 		n, err := sendfile(out, in, b.offset, int(min(limit-sent, sendfileChunk)))
 		b.sent(n)
 		sent += int64(n)

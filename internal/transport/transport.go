@@ -1,11 +1,24 @@
 // Package transport sends one HTTP request and brings back its response: the RoundTripper chain under every task.
 //
-//	Follow ─▶ Decode ─▶ Transport ─▶ net/http.Transport ─▶ conn
-//	redirects  codings    cookies, metrics,    HTTP/1.1, h2,   sendfile
-//	                      error codes          proxies, TLS
+//	Follow ─▶ Decode ─▶ Transport ───────────────────────▶ net/http.Transport ─▶ conn
+//	redirects  codings    errand: who asks (401, 407)  ┐      HTTP/1.1, h2,         sendfile
+//	                      send: cookies, metrics,      │      TLS                   tunnels (CONNECT)
+//	                      error codes                  └───▶ a lease's own
+//	                                                          HTTP/1.1, for NTLM
 //
 // Each layer is a decorator that may be left out: a download has no Decode, Session.RoundTripper no Follow. What fails
 // is a *task.Error from the Transport upwards; what net/http says while a body is read is made one by Classify.
+//
+// # Who asks
+//
+// With an Authenticator a request is an errand: it is sent, each time as a transaction of its own, until neither the origin
+// nor a proxy of plain http refuses it any more, or nothing new can be shown; then the refusal is the response, or a proxy's
+// an error. credential.Exchange decides, here is only the sending. Whoever is asked (WithAsker) keeps no connection waiting.
+//
+// A proxy of https asks while the tunnel through it is made, which is in the making of a connection: that may outlive the
+// request, so it asks nobody. It ends with a proxyAsks, the errand asks, and the next making goes on where that one ended.
+//
+// NTLM proves who a connection is. An errand that does leases one, and requests of the same users have it after that.
 //
 // # Codes
 //
@@ -17,7 +30,11 @@
 //	the name server failed or did not answer in time                     DNSLookupFailed -1006
 //	refused, host unreachable; any failure on the way to a proxy         CannotConnect -1004
 //	a proxy that refuses CONNECT                                         CannotConnect -1004, with its status
-//	a proxy that wants credentials (407, SOCKS5 method)                  AuthenticationRequired -1013
+//	a proxy that wants credentials (407, SOCKS5 method), and takes none
+//	that there are; an answer to a challenge that does not fit it        AuthenticationRequired -1013
+//	whoever is asked for credentials cancels                             UserCancelledAuth -1012
+//	a refused request, a body that can be read only once                 BodyStreamExhausted -1021
+//	NTLM, and each connection is closed in the midst                     ConnectionLost -1005
 //	no route: ENETUNREACH, ENETDOWN, also of the name server             NotConnected -1009
 //	timeouts of the dialer and the system                                TimedOut -1001
 //	reset, broken pipe, EOF too early; h2 RST_STREAM, GOAWAY, dead ping  ConnectionLost -1005
@@ -25,7 +42,7 @@
 //	a head beyond 1 MiB, h2 frames out of protocol                       CannotParseResponse -1017
 //	HTTP that contradicts itself: unequal Content-Lengths, unknown
 //	Transfer-Encoding, a 1xx flood, a 101 unasked, a Location that is no
-//	URL                                                                  BadServerResponse -1011
+//	URL; a server that proves by Digest not to know the password         BadServerResponse -1011
 //	certificate expired; not yet valid                                   CertificateBadDate -1201; CertificateNotYetValid -1204
 //	certificate of an unknown authority; of another host, or distrusted  CertificateUnknownRoot -1203; CertificateUntrusted -1202
 //	the server wants a client certificate; does not accept ours          ClientCertRequired -1206; ClientCertRejected -1205

@@ -71,7 +71,19 @@ func (s *Server) see(r *http.Request, value string, body int64) {
 	s.mu.Unlock()
 }
 
+// several answers a request that has a field more than once.
+func several(w http.ResponseWriter, r *http.Request, field string) bool {
+	if len(r.Header[field]) <= 1 {
+		return false
+	}
+	http.Error(w, field+" comes twice", http.StatusBadRequest)
+	return true
+}
+
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if several(w, r, "Authorization") {
+		return
+	}
 	value := r.Header.Get("Authorization")
 	challenge, ok := s.gate(r, value)
 	if !ok || s.next == nil {
@@ -92,6 +104,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) proxy(w http.ResponseWriter, r *http.Request) {
+	if several(w, r, "Proxy-Authorization") {
+		return
+	}
 	value := r.Header.Get("Proxy-Authorization")
 	challenge, ok := s.gate(r, value)
 	s.see(r, value, r.ContentLength)
