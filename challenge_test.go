@@ -193,7 +193,9 @@ func TestAttachedFunctionAnswersWhatIsOpen(t *testing.T) {
 	d := startDaemon(t)
 	d.lasting = true
 	first := d.attach(t, func(c *Configuration) {
-		c.OnChallenge = func(context.Context, *Task, Challenge) ChallengeAnswer { return ChallengeAnswer{Disposition: AnswerLater} }
+		c.OnChallenge = func(context.Context, *Task, Challenge) ChallengeAnswer {
+			return ChallengeAnswer{Disposition: AnswerLater}
+		}
 	})
 	const n = 40
 	tasks := make([]*Task, n)
