@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/urlsession/urlsession/internal/credential/credentialtest"
 	"github.com/urlsession/urlsession/internal/seal"
 )
 
@@ -16,7 +17,7 @@ import (
 // fields, and sends the password to nobody but by Basic and Bearer.
 func FuzzServer(f *testing.F) {
 	for _, challenge := range []string{
-		`Basic realm="r", charset="UTF-8"`, `Bearer realm="r", error="invalid_token"`, "NTLM", "Negotiate", "NTLM " + ntlmChallenge(),
+		`Basic realm="r", charset="UTF-8"`, `Bearer realm="r", error="invalid_token"`, "NTLM", "Negotiate", "NTLM " + credentialtest.NTLMChallenge(),
 		`Digest realm="r", nonce="n", qop="auth,auth-int", algorithm=SHA-256, opaque="o", userhash=true, domain="/a http://h/"`,
 		`Digest realm="r", nonce="n", stale=true`, `Digest realm="r", nonce="n", algorithm=MD5-sess, qop=auth`, `Digest nonce=""`,
 		"Digest realm=\"\x01\\\"\", nonce=n, qop=auth", "Digest realm=r, nonce=\x7f", "Digest realm=r, nonce=\"\r\n\", qop=auth",
