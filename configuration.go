@@ -144,7 +144,7 @@ type Configuration struct {
 	// is not metered. Else they wait (WaitDiscretionary), also in the midst.
 	Discretionary bool
 	// LaunchCommand is a program and its arguments, which the daemon runs when events of a background session wait and
-	// nobody listens to them as the owner: when its last task has ended, an owner is gone before it was given all, or the
+	// nobody listens to them as the owner: when its last task has ended, one waits for an answer (OnChallenge), an owner is gone before it was given all, or the
 	// daemon is started. There is no shell. The session's identifier is added as the last argument, and stands in the
 	// environment, which is the daemon's else, as URLSESSION_SESSION; URLSESSION_EVENT is backgroundtransfer. It runs in
 	// the working directory that New was called in, once a wake-up, and again with growing pauses while the events stay
@@ -157,7 +157,8 @@ type Configuration struct {
 	// refusal (401, 407) is the response. It is called as OnRedirect is, where RoundTripper asks with a nil t.
 	//
 	// In a background session the task is parked meanwhile (WaitAuthentication), also where no process is attached: then the
-	// function of one that is attached later answers, or Task.Answer. Without a function its tasks ask nobody.
+	// function of one that is attached later answers, or Task.Answer. It is called once a ticket, 16 calls at once at most. Without a
+	// function its tasks ask nobody, unless Request.WaitsForAnswer says so.
 	//
 	// In process it is also asked, with a nil t, whether a server is trusted (AuthServerTrust, at each handshake of TLS), and for
 	// a client certificate where ClientCertificates has none that fits (AuthClientCertificate). Meanwhile the timer of

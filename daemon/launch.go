@@ -16,8 +16,8 @@ import (
 
 // launcher runs a session's launch command when events wait and nobody listens as the owner.
 //
-// A wake-up is when the last task of a session ends unattended, or when a daemon starts and finds events waiting in a session
-// whose tasks have all ended. It runs the command once. While events stay unacknowledged after the command has ended, it is
+// A wake-up is when the last task of a session ends unattended, or one asks who it is to say it is, or when a daemon starts and
+// finds events waiting in a session whose tasks have all ended, or ask. It runs the command once. While events stay unacknowledged after the command has ended, it is
 // run again after a pause: 1 s, then each time twice as long, up to 1 h; a wake-up that comes meanwhile adds no run. A command
 // that is still running is not run a second time. When the cursor moves the pauses begin anew: an app that only comes, and
 // ends before it has acknowledged anything, is not run again and again. With nothing left to acknowledge, or an owner there,

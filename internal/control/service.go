@@ -51,7 +51,8 @@ type Service interface {
 	Acknowledge(ctx context.Context, sequence uint64) error
 
 	// Answer decides what a task asked for by an event with a ticket. An unknown or answered ticket is
-	// ResourceUnavailable.
+	// ResourceUnavailable. In a session that outlives its process the answer to a challenge does too, once Answer has
+	// returned nil.
 	Answer(ctx context.Context, id task.ID, ticket string, d task.Decision) error
 
 	// Body hands over the response body of a data or upload task that has ended. In process it does so once, and the

@@ -86,6 +86,11 @@ func (e *Exchange) candidate(c choice) (Credential, source, bool) {
 	if a := e.answered[c.space]; a.Disposition == Use && usable(a.Credential) {
 		return a.Credential, fromAnswer, true
 	}
+	for space, a := range e.answered { // a token where a password was asked for, or the reverse: see Answer
+		if a.Disposition == Use && !a.Credential.fits(space.Method) && usable(a.Credential) {
+			return a.Credential, fromAnswer, true
+		}
+	}
 	login := ""
 	if e.user != nil {
 		if usable(*e.user) {

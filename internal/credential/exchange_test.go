@@ -383,6 +383,21 @@ func TestAnsweredUnasked(t *testing.T) {
 	}
 }
 
+// A token that came as the answer where a password was asked for goes by the method that takes it.
+func TestAnsweredByAnotherMethod(t *testing.T) {
+	x := NewAuthenticator(New(), Policy{}).Begin(httptest.NewRequest("GET", "http://h/", nil))
+	x.Asks = true
+	x.Answered(Challenge{Space: Space{Scheme: "http", Host: "h", Port: 80, Realm: "b", Method: Basic}},
+		Answer{Disposition: Use, Credential: Credential{Token: NewSecret("t")}})
+	refusal := &http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {`Basic realm="b"`, `Bearer realm="t"`}}}
+	if s := x.Next(refusal); s.Action != Send || s.Value.Reveal() != "Bearer t" {
+		t.Errorf("%+v", s)
+	}
+	if s := x.Next(refusal); s.Action != Ask {
+		t.Errorf("refused: %+v", s)
+	}
+}
+
 // Answers for several spaces stand beside each other: of one origin each waits for its realm to ask.
 func TestAnsweredInSeveralSpaces(t *testing.T) {
 	x := NewAuthenticator(New(), Policy{}).Begin(httptest.NewRequest("GET", "http://h/", nil))

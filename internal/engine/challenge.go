@@ -66,12 +66,11 @@ func (c *committer) Challenge(ctx context.Context, asked task.Challenge) (task.A
 // nobody needs it there, without a place in memory. An answer that the server has had is not given again. r.mu is held.
 func (r *run) ask() {
 	e, c := r.e, *r.challenge
-	place := placeOf(c.Space)
-	r.rec.Answered = slices.DeleteFunc(slices.Clone(r.rec.Answered), func(a task.Answered) bool { return placeOf(a.Challenge.Space) == place })
+	r.rec.Answered = slices.DeleteFunc(slices.Clone(r.rec.Answered), func(a task.Answered) bool { return a.Challenge.Space == c.Space })
 	r.tries, r.full, r.rec.Next = 0, 0, time.Time{}
 	e.mu.Lock()
 	e.leaveNetwork(r)
-	again := e.kept.since(place, r.keeps)
+	again := e.kept.since(placeOf(c.Space), r.keeps)
 	if !again { // in one step with the look: useKept finds all that ask
 		r.asking = true
 		e.asking++

@@ -367,6 +367,31 @@ func TestAnswersOfSeveralSpaces(t *testing.T) {
 	})
 }
 
+// What was said of one method stands while another is asked for.
+func TestAnswersOfSeveralMethods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		space := func(method string) task.ProtectionSpace {
+			return task.ProtectionSpace{Scheme: "http", Host: "h", Port: 80, Method: method}
+		}
+		d := newDisk()
+		p := d.boot(t, func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+			for i, method := range []string{"Negotiate", "NTLM"} {
+				if len(a.Answered) <= i || a.Answered[i].Challenge.Space != space(method) {
+					_, err := a.Observer.Challenge(ctx, task.Challenge{Space: space(method)})
+					return transfer.Result{}, err
+				}
+			}
+			return answer(200)(ctx, a)
+		})
+		id := create(t, p.Engine, get("http://h/", asks))
+		reply(t, p.Engine, id, question(t, p.Engine, id).Ticket, disposition(task.RejectSpace))
+		reply(t, p.Engine, id, question(t, p.Engine, id).Ticket, use("open"))
+		if rec := end(t, p.Engine, id); rec.Failure != nil || rec.Attempt != 3 {
+			t.Errorf("attempt %d ended with %v", rec.Attempt, rec.Failure.Err())
+		}
+	})
+}
+
 // An answer is for the task, not for the one attempt: what breaks off after it goes on with it.
 func TestAnswerLastsOverRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
