@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -25,14 +26,15 @@ func TestAwaitLock(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if !inside.TryLock() {
+				if inside.TryLock() {
+					runtime.Gosched()
+					inside.Unlock()
+				} else {
 					t.Error("two hold it")
-					return
 				}
-				if err := os.Remove(path); err != nil {
+				if err := os.Remove(path); err != nil { // from here on it is another's turn
 					t.Error(err)
 				}
-				inside.Unlock()
 				lock.Close()
 			}
 		})
