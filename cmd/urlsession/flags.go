@@ -262,5 +262,5 @@ func (f *sharedFlags) decorate(r *urlsession.Request, h http.Header) {
 	r.Priority = f.priority.v
 	r.EarliestBegin = f.earliest.v
 	r.FailOnHTTPError = true
-	r.WaitsForAnswer = f.session != ""
+	r.WaitsForAnswer = f.detach // who waits for the exit status has the failure at once
 }

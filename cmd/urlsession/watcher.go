@@ -109,11 +109,6 @@ func (w *watcher) event(ctx context.Context, ev urlsession.Event, ended func()) 
 	switch ev := ev.(type) {
 	case urlsession.Completed:
 		w.ended(ctx, ev.Task(), ev.Err, ended)
-	case urlsession.Challenged:
-		name := taskName{w.identifier, ev.Task()}
-		asked := challengeText(&urlsession.Challenge{Space: ev.Space, PreviousFailures: ev.PreviousFailures, Err: ev.Err})
-		w.progress.note(oneLine(fmt.Sprintf("urlsession: %s waits: %s; answer by: urlsession task answer %s%s", name, asked, shellWord(name.String()), w.state)))
-		w.show(p)
 	case urlsession.Waiting: // many do, in a row
 	default:
 		w.show(p)
