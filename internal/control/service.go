@@ -78,3 +78,11 @@ type HeldBody interface {
 	// Bytes is all of it, and the caller's own from then on.
 	Bytes() []byte
 }
+
+// Runner is a Service of a session that ends with its process. What waits there for a task may run it too.
+type Runner interface {
+	// Run makes a task whose request has no body but a file, waits until it has ended, and returns its record and its
+	// response's body, which is the caller's. The end of ctx cancels the task, which is waited for all the same. created is
+	// called with the task's number before it can end.
+	Run(ctx context.Context, spec task.Spec, created func(task.ID)) (task.Record, []byte, error)
+}

@@ -9,7 +9,13 @@ import (
 	"github.com/urlsession/urlsession/internal/transfer"
 )
 
-// attempt runs one attempt, in a goroutine of its own, with a slot of its host.
+// attemptAlone is attempt in a goroutine of its own.
+func (r *run) attemptAlone(h *host) {
+	growStack(len(h.key))
+	r.attempt(h)
+}
+
+// attempt runs one attempt, in a goroutine of its own or in Run's, with a slot of its host.
 func (r *run) attempt(h *host) {
 	defer r.e.attempts.Done()
 	r.mu.Lock()
@@ -23,7 +29,6 @@ func (r *run) attempt(h *host) {
 
 // attemptLocked is attempt of a run that is still queued. r.mu is held, and released.
 func (r *run) attemptLocked(h *host) {
-	growStack(int(r.phase))
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	var chain http.RoundTripper
@@ -48,11 +53,16 @@ func (r *run) attemptLocked(h *host) {
 
 	res, err := r.e.runTask(ctx, a)
 
+	r.returned(h)
+	r.settle(context.Cause(ctx), res, err)
+}
+
+// returned is the end of an attempt's use of its slot.
+func (r *run) returned(h *host) {
 	r.e.mu.Lock()
 	delete(r.e.active, r)
 	r.e.mu.Unlock()
 	r.e.release(h)
-	r.settle(context.Cause(ctx), res, err)
 }
 
 // chained finds the chain of the next attempt, or ends the task where there is none. r.mu is held.

@@ -98,10 +98,14 @@ func (e *Engine) dispatch(h *host) {
 		}
 		h.running++
 		e.attempts.Add(1)
-		if q.run != nil {
-			go q.run.attempt(h)
-		} else {
+		switch {
+		case q.run == nil:
 			go e.promote(h, q)
+		case q.run.here && q.run.granted == nil:
+			q.run.granted = h
+			q.run.over.notify()
+		default:
+			go q.run.attemptAlone(h)
 		}
 	}
 	e.drop(h)

@@ -145,6 +145,7 @@ func (e *Engine) promote(h *host, p place) {
 	default:
 		r.phase, r.rec.Waiting = queued, nil
 		r.plan()
+		growStack(len(h.key))
 		r.attemptLocked(h)
 		return
 	}

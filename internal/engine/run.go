@@ -55,13 +55,15 @@ type run struct {
 	date     int // place in the agenda, from 1; 0: not in it
 	parked   bool
 	released bool
-	ended    bool // it is in Engine.runs no more, and never will be
+	ended    bool  // it is in Engine.runs no more, and never will be
+	here     bool  // somebody waits who runs its attempts: see Run
+	granted  *host // whose slot it has, until that takes it
 
 	progress atomic.Pointer[progress] // of the newest attempt
 	seq      atomic.Uint64            // number of its newest event, set before anybody is told
 	behind   atomic.Bool              // there are newer ones, noted, which come before any progress
 	changed  signal
-	over     signal // it has ended
+	over     signal // it has ended, or has been granted a slot
 }
 
 // phase is what a run does, as against what its task's state says.
@@ -305,7 +307,11 @@ func (r *run) finish() {
 	if lost && e.lasting != nil {
 		e.foreign[r.id] = struct{}{}
 	}
-	e.keep(r, r.seq.Load(), r.result.Body)
+	body := r.result.Body
+	if r.here {
+		body = nil // Run hands it over
+	}
+	e.keep(r, r.seq.Load(), body)
 	ids := e.forgettable()
 	unattended := e.alive == 0 && !e.owned
 	e.mu.Unlock()
