@@ -43,7 +43,7 @@ func (r *run) attemptLocked(h *host) {
 
 	r.e.mu.Lock()
 	r.e.dequeue(r) // suspended and resumed since the slot was given, it is there again
-	r.e.active[r] = struct{}{}
+	r.e.setActive(r)
 	watched := r.e.watchers > 0
 	r.e.mu.Unlock()
 	if watched { // they look at its progress from now on
@@ -60,7 +60,7 @@ func (r *run) attemptLocked(h *host) {
 // returned is the end of an attempt's use of its slot.
 func (r *run) returned(h *host) {
 	r.e.mu.Lock()
-	delete(r.e.active, r)
+	r.e.setInactive(r)
 	r.e.mu.Unlock()
 	r.e.release(h)
 }
@@ -98,9 +98,13 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 	r.rec.Attempt++
 	r.rec.Waiting = nil
 	r.rec.URL = ""
-	r.progress.Store(r.progress.Load().next(r.kind, max(r.seq.Load(), r.earlier)))
-	if e.lasting == nil {
-		r.save()
+	if after := max(r.seq.Load(), r.earlier); r.rec.Attempt > 1 || after > 0 {
+		r.progress.Store(r.progress.Load().next(r.kind, after))
+	} // else nothing has moved or been told yet
+	if e.lasting == nil { // nobody reads what the store has of a task that has not ended
+		if r.dirty || len(r.unsaved) > 0 {
+			r.save()
+		}
 		return true
 	}
 	r.rec.UnderWay = true
@@ -137,4 +141,19 @@ func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 		a.Body = r.body.opener(ctx)
 	}
 	return a
+}
+
+// setActive and setInactive keep Engine.active, whose mutex is held.
+func (e *Engine) setActive(r *run) {
+	e.active = append(e.active, r)
+	r.active = len(e.active)
+}
+
+func (e *Engine) setInactive(r *run) {
+	last := len(e.active) - 1
+	e.active[last].active = r.active
+	e.active[r.active-1] = e.active[last]
+	e.active[last] = nil
+	e.active = e.active[:last]
+	r.active = 0
 }

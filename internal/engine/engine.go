@@ -131,7 +131,7 @@ type Engine struct {
 	loading    map[task.ID]*run     // those on their way there
 	foreign    map[task.ID]struct{} // those that another process has taken
 	inherited  task.ID              // tasks up to this one are an earlier process's
-	active     map[*run]struct{}    // those with an attempt under way
+	active     []*run               // those with an attempt under way, in no order
 	offline    map[*run]struct{}    // those that wait for the network
 	unwatch    context.CancelFunc   // ends the watch of the network; nil: there is none
 	discretion discretion
@@ -139,7 +139,7 @@ type Engine struct {
 	perHost    int // see SetLimits
 	agenda     agenda
 	ended      map[task.ID]*ended
-	forget     heap[*ended]
+	forget     heap[departure]
 	expiry     *time.Timer // see Retention
 	expireAt   time.Time   // when it fires; zero: it does not
 	acked      uint64      // as the store has it
@@ -159,7 +159,7 @@ func New(o Options) *Engine {
 		session: o.Session, store: o.Store, rt: o.RoundTripper, chain: o.Chain, network: o.Network, power: o.Power, flush: o.Flush, reset: o.Reset,
 		runTask: o.Run, space: o.Space,
 		bodies: o.Bodies, spool: o.Spool, retention: o.Retention, temporary: o.Temporary, room: o.Resident, unattended: o.Unattended,
-		runs: make(map[task.ID]*run), active: make(map[*run]struct{}), offline: make(map[*run]struct{}),
+		runs: make(map[task.ID]*run), offline: make(map[*run]struct{}),
 		hosts: make(map[string]*host), ended: make(map[task.ID]*ended),
 		loading: make(map[task.ID]*run), foreign: make(map[task.ID]struct{}),
 	}

@@ -20,9 +20,14 @@ type ended struct {
 	released bool
 }
 
-// before: the one that ended first.
-func (d *ended) before(o *ended) bool { return d.seq < o.seq }
-func (d *ended) moved(int)            {}
+// departure is a task's place among those that may be forgotten: the one that ended first goes first.
+type departure struct {
+	seq uint64 // number of its last event
+	id  task.ID
+}
+
+func (d departure) before(o departure) bool { return d.seq < o.seq }
+func (d departure) moved(int)               {}
 
 // keep notes that a task has ended. Engine.mu is held; forgettable is to follow.
 func (e *Engine) keep(r *run, seq uint64, body []byte) {
@@ -36,7 +41,7 @@ func (e *Engine) keep(r *run, seq uint64, body []byte) {
 	e.ended[r.id] = d
 	if d.released {
 		d.body = nil
-		e.forget.push(d)
+		e.forget.push(departure{d.seq, d.id})
 	}
 }
 
@@ -82,7 +87,7 @@ func (e *Engine) Release(id task.ID) {
 	}
 	if d := e.ended[id]; d != nil && !d.released {
 		d.released, d.body = true, nil
-		e.forget.push(d)
+		e.forget.push(departure{d.seq, d.id})
 	}
 	ids := e.forgettable()
 	e.mu.Unlock()

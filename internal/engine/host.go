@@ -88,7 +88,7 @@ func (e *Engine) dispatch(h *host) {
 	if h.multiplexed {
 		slots = max(slots, streams)
 	}
-	if e.stopping || time.Now().Before(h.hold) || e.lasting != nil && h.parked >= parkedAtMost {
+	if e.stopping || !h.hold.IsZero() && time.Now().Before(h.hold) || e.lasting != nil && h.parked >= parkedAtMost {
 		slots = 0
 	}
 	for h.running < slots && len(h.queue) > 0 {

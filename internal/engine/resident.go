@@ -97,7 +97,8 @@ func (r *run) restore(rec task.Record) {
 	if d := rec.Spec.Download; d != nil && r.result.ResumeData == nil {
 		r.result.ResumeData = d.Resume
 	}
-	p := newProgress(rec.Spec.Request.Body)
+	p := &r.first
+	p.begin(rec.Spec.Request.Body)
 	p.sent.restore(rec.Counts.Sent, rec.Counts.ExpectedToSend)
 	p.received.restore(rec.Counts.Received, rec.Counts.ExpectedToReceive)
 	r.progress.Store(p)

@@ -53,12 +53,14 @@ type run struct {
 	queue    int // place in its host's queue, from 1; 0: in none
 	queuedAt time.Time
 	date     int // place in the agenda, from 1; 0: not in it
+	active   int // place in Engine.active, from 1; 0: not in it
 	parked   bool
 	released bool
 	ended    bool  // it is in Engine.runs no more, and never will be
 	here     bool  // somebody waits who runs its attempts: see Run
 	granted  *host // whose slot it has, until that takes it
 
+	first    progress                 // until the second attempt begins
 	progress atomic.Pointer[progress] // of the newest attempt
 	seq      atomic.Uint64            // number of its newest event, set before anybody is told
 	behind   atomic.Bool              // there are newer ones, noted, which come before any progress

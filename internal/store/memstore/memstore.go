@@ -35,6 +35,9 @@ type entry struct {
 	events []uint64 // numbers of the task's events, ascending
 }
 
+// usualEvents is how many events most tasks have: the response, the metrics, a download's file, the end.
+const usualEvents = 4
+
 var _ store.Store = (*Store)(nil)
 
 // New makes an empty store; session is the identifier that its events carry.
@@ -73,8 +76,15 @@ func (s *Store) Save(_ context.Context, rec *task.Record, events ...task.Detail)
 	}
 	rec.Version++
 	e.rec = *rec
+	if len(events) == 0 {
+		return s.lastSeq, nil
+	}
+	if e.events == nil {
+		e.events = make([]uint64, 0, usualEvents)
+	}
+	now := time.Now()
 	for _, d := range events {
-		e.events = append(e.events, s.append(rec.ID, d))
+		e.events = append(e.events, s.append(rec.ID, now, d))
 	}
 	return s.lastSeq, nil
 }
@@ -94,8 +104,9 @@ func (s *Store) swappable(rec *task.Record) (*entry, error) {
 func (s *Store) Append(_ context.Context, events ...task.Detail) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := time.Now()
 	for _, d := range events {
-		s.append(0, d)
+		s.append(0, now, d)
 		if _, ok := d.(task.Invalidated); ok {
 			s.state = store.Invalidated
 		}
@@ -104,9 +115,9 @@ func (s *Store) Append(_ context.Context, events ...task.Detail) error {
 }
 
 // append stores one event and returns its number. s.mu is held.
-func (s *Store) append(id task.ID, d task.Detail) uint64 {
+func (s *Store) append(id task.ID, now time.Time, d task.Detail) uint64 {
 	s.lastSeq++
-	s.log = append(s.log, task.Event{Session: s.session, Task: id, Sequence: s.lastSeq, Time: time.Now(), Detail: d})
+	s.log = append(s.log, task.Event{Session: s.session, Task: id, Sequence: s.lastSeq, Time: now, Detail: d})
 	return s.lastSeq
 }
 
@@ -178,6 +189,9 @@ func (s *Store) eventsOf(after uint64, id task.ID, limit int) []task.Event {
 
 // index is where the first event with a number of at least seq stands in the log.
 func (s *Store) index(seq uint64) int {
+	if i := len(s.log) - 1 - int(s.lastSeq-seq); i >= 0 && i < len(s.log) && s.log[i].Sequence == seq {
+		return i // none between it and the last was compacted away
+	}
 	i, _ := slices.BinarySearchFunc(s.log, seq, func(ev task.Event, seq uint64) int {
 		switch {
 		case ev.Sequence < seq:
