@@ -80,9 +80,9 @@ func (d *decider) ask(ctx context.Context, id task.ID, ticket string, decide fun
 	d.stop(id)
 	ctx, cancel := context.WithCancel(ctx)
 	d.asked[id] = cancel
-	d.s.handles.pin(id)
+	d.s.handles.Pin(id)
 	d.calls.Go(func() {
-		defer d.s.handles.unpin(id)
+		defer d.s.handles.Unpin(id)
 		// The only error is that the answer is no longer wanted.
 		_ = d.s.svc.Answer(ctx, id, ticket, decide(ctx))
 	})

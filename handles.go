@@ -46,8 +46,8 @@ func (h *handles) dropped(id task.ID) {
 	}
 }
 
-// pin holds a task without a handle, until unpin.
-func (h *handles) pin(id task.ID) {
+// Pin holds a task without a handle, until Unpin.
+func (h *handles) Pin(id task.ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	held := h.held[id]
@@ -55,7 +55,7 @@ func (h *handles) pin(id task.ID) {
 	h.held[id] = held
 }
 
-func (h *handles) unpin(id task.ID) {
+func (h *handles) Unpin(id task.ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	held := h.held[id]

@@ -259,7 +259,7 @@ func (s *Session) Download(ctx context.Context, r Request, destination string) (
 	if err != nil {
 		return nil, err
 	}
-	defer s.handles.unpin(rec.ID)
+	defer s.handles.Unpin(rec.ID)
 	return responseOf(&rec), s.outcome(ctx, &rec)
 }
 
@@ -268,7 +268,7 @@ func (s *Session) runForBody(ctx context.Context, kind task.Kind, r Request) ([]
 	if err != nil {
 		return nil, nil, err
 	}
-	defer s.handles.unpin(rec.ID)
+	defer s.handles.Unpin(rec.ID)
 	resp := responseOf(&rec)
 	if err := s.outcome(ctx, &rec); err != nil {
 		return nil, resp, err
@@ -300,13 +300,16 @@ func (s *Session) run(ctx context.Context, kind task.Kind, r Request, destinatio
 		return rec, nil, err
 	}
 	if runner, ok := s.svc.(control.Runner); ok && body == nil {
-		return s.runHere(ctx, runner, spec)
+		if rec, held, err = runner.Run(ctx, spec, &s.handles); err != nil {
+			err = publicError(createOp(kind), err)
+		}
+		return rec, held, err
 	}
 	id, err := s.svc.Create(ctx, spec, body)
 	if err != nil {
 		return rec, nil, publicError(createOp(kind), err)
 	}
-	s.handles.pin(id)
+	s.handles.Pin(id)
 	rec, err = s.wait(ctx, id)
 	if err != nil && ctx.Err() != nil {
 		// The task is cancelled, and then waited for: its part file is then as it will be, and free. A daemon that cannot be
@@ -317,24 +320,9 @@ func (s *Session) run(ctx context.Context, kind task.Kind, r Request, destinatio
 		}
 	}
 	if err != nil {
-		s.handles.unpin(id)
+		s.handles.Unpin(id)
 	}
 	return rec, nil, err
-}
-
-// runHere is run of a task that runs in this goroutine.
-func (s *Session) runHere(ctx context.Context, runner control.Runner, spec task.Spec) (rec task.Record, held []byte, err error) {
-	id := task.ID(0)
-	defer func() {
-		if rec.ID == 0 && id != 0 { // an error, or a panic of a function of the app's
-			s.handles.unpin(id)
-		}
-	}()
-	rec, held, err = runner.Run(ctx, spec, func(made task.ID) {
-		id = made
-		s.handles.pin(id)
-	})
-	return rec, held, publicError(createOp(spec.Kind), err)
 }
 
 var taskMethod = map[task.Kind]string{task.Data: "DataTask", task.Download: "DownloadTask", task.Upload: "UploadTask"}

@@ -38,7 +38,7 @@ func (r *run) attemptLocked(h *host) {
 		return
 	}
 	a := r.transfer(ctx, h)
-	a.RoundTripper = chain
+	a.RoundTripper, a.Stop = chain, stop
 	r.mu.Unlock()
 
 	r.e.mu.Lock()
@@ -127,15 +127,18 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 
 // transfer is the attempt that has begun. r.mu is held.
 func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
-	spec := r.rec.Spec // SetPriority changes the record's
-	a := &transfer.Attempt{
-		ID: r.id, Number: r.rec.Attempt, Spec: &spec, Commit: r.rec.Commit, Limit: &r.e.limit, Temporary: r.e.temporary,
+	one := &struct {
+		transfer.Attempt
+		spec task.Spec // SetPriority changes the record's
+		committer
+	}{spec: r.rec.Spec, committer: committer{observer{r: r, host: h, progress: r.progress.Load()}}}
+	a := &one.Attempt
+	*a = transfer.Attempt{
+		ID: r.id, Number: r.rec.Attempt, Spec: &one.spec, Commit: r.rec.Commit, Limit: &r.e.limit, Temporary: r.e.temporary,
+		Observer: &one.observer,
 	}
-	o := observer{r: r, host: h, progress: r.progress.Load()}
-	if r.e.lasting == nil {
-		a.Observer = &o
-	} else {
-		a.Observer = &committer{o}
+	if r.e.lasting != nil {
+		a.Observer = &one.committer
 	}
 	if r.body.from != nil {
 		a.Body = r.body.opener(ctx)

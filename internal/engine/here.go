@@ -7,20 +7,31 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
+type pins = interface { // as package control names it
+	Pin(task.ID)
+	Unpin(task.ID)
+}
+
 // Run is Runner.Run.
 //
 // The goroutine that waits for the task has nothing else to do, and a stack that has grown before: an attempt in it costs no
 // goroutine, and nobody has to be woken at its end.
-func (e *Engine) Run(ctx context.Context, spec task.Spec, created func(task.ID)) (task.Record, []byte, error) {
+func (e *Engine) Run(ctx context.Context, spec task.Spec, pins pins) (_ task.Record, _ []byte, err error) {
 	r := e.newRun(spec, nil)
 	r.here = true
 	r.mu.Lock()
-	err := e.create(ctx, r)
+	err = e.create(ctx, r)
 	r.unlock()
 	if err != nil {
 		return task.Record{}, nil, err
 	}
-	created(r.id)
+	pins.Pin(r.id)
+	done := false
+	defer func() {
+		if !done { // an error, or a panic: see attemptHere
+			pins.Unpin(r.id)
+		}
+	}()
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, func() { e.Cancel(context.WithoutCancel(ctx), r.id) })()
 	}
@@ -41,9 +52,10 @@ func (e *Engine) Run(ctx context.Context, spec task.Spec, created func(task.ID))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.dirty {
-		_, err := e.endOf(ctx, r.id)
+		_, err = e.endOf(ctx, r.id)
 		return task.Record{}, nil, err
 	}
+	done = true
 	return r.rec, r.result.Body, nil
 }
 

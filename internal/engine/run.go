@@ -258,11 +258,10 @@ func (r *run) complete(res transfer.Result, err error) {
 	if r.rec.Response != nil {
 		done.Status = r.rec.Response.Status
 	}
-	var details []task.Detail
 	if err == nil {
 		r.rec.Path, r.rec.Digest = res.Path, res.Digest
 		if r.rec.Spec.Kind == task.Download {
-			details = append(details, task.DownloadCompleted{Path: res.Path, Digest: res.Digest})
+			r.unsaved = append(r.unsaved, task.DownloadCompleted{Path: res.Path, Digest: res.Digest})
 		}
 		done.Text = responseText(res.Body)
 	} else {
@@ -274,7 +273,7 @@ func (r *run) complete(res transfer.Result, err error) {
 		}
 	}
 	r.result = res
-	r.unsaved = append(r.unsaved, append(details, done)...)
+	r.unsaved = append(r.unsaved, done)
 	r.finish()
 }
 
@@ -475,7 +474,8 @@ func (r *run) save(details ...task.Detail) error {
 		r.behind.Store(false)
 		return err
 	}
-	r.unsaved = nil
+	clear(r.unsaved)
+	r.unsaved = r.unsaved[:0]
 	r.seq.Store(seq)
 	r.behind.Store(false)
 	r.changed.notify()

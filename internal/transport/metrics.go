@@ -37,6 +37,7 @@ const maxInformational = 1000
 type Metrics struct {
 	activity Activity
 	trace    httptrace.ClientTrace
+	ctx      traced
 
 	mu    sync.Mutex
 	first transaction
@@ -78,10 +79,29 @@ func (s *connState) cut() bool { return s.conn != nil && s.conn.cut.Load() }
 
 type metricsKey struct{}
 
+// traced is a context with Metrics.
+type traced struct {
+	context.Context
+	m *Metrics
+}
+
+func (t *traced) Value(key any) any {
+	if _, ok := key.(metricsKey); ok {
+		return t.m
+	}
+	return t.Context.Value(key)
+}
+
 // Trace makes a context whose requests are collected, and tell activity, which may be nil. It keeps an httptrace that
 // ctx has.
 func Trace(ctx context.Context, activity Activity) (context.Context, *Metrics) {
-	m := &Metrics{activity: activity}
+	m := new(Metrics)
+	return m.Trace(ctx, activity), m
+}
+
+// Trace is the function Trace for a zero Metrics.
+func (m *Metrics) Trace(ctx context.Context, activity Activity) context.Context {
+	m.activity, m.ctx = activity, traced{ctx, m}
 	m.trace = httptrace.ClientTrace{
 		GotConn:              m.gotConn,
 		TLSHandshakeStart:    m.tlsStart,
@@ -93,7 +113,7 @@ func Trace(ctx context.Context, activity Activity) (context.Context, *Metrics) {
 	if activity != nil {
 		m.trace.GetConn = m.getConn
 	}
-	return httptrace.WithClientTrace(context.WithValue(ctx, metricsKey{}, m), &m.trace), m
+	return httptrace.WithClientTrace(&m.ctx, &m.trace)
 }
 
 func metricsOf(ctx context.Context) *Metrics {

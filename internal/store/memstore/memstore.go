@@ -32,11 +32,9 @@ type Store struct {
 
 type entry struct {
 	rec    task.Record
-	events []uint64 // numbers of the task's events, ascending
+	events []uint64  // numbers of the task's events, ascending
+	usual  [4]uint64 // where they are of most tasks: the response, the metrics, a download's file, the end
 }
-
-// usualEvents is how many events most tasks have: the response, the metrics, a download's file, the end.
-const usualEvents = 4
 
 var _ store.Store = (*Store)(nil)
 
@@ -51,7 +49,9 @@ func (s *Store) Create(_ context.Context, recs ...*task.Record) error {
 	for _, r := range recs {
 		s.lastID++
 		r.ID, r.Version = s.lastID, 1
-		s.tasks[r.ID] = &entry{rec: *r}
+		e := &entry{rec: *r}
+		e.events = e.usual[:0]
+		s.tasks[r.ID] = e
 		s.order = append(s.order, r.ID)
 	}
 	return nil
@@ -78,9 +78,6 @@ func (s *Store) Save(_ context.Context, rec *task.Record, events ...task.Detail)
 	e.rec = *rec
 	if len(events) == 0 {
 		return s.lastSeq, nil
-	}
-	if e.events == nil {
-		e.events = make([]uint64, 0, usualEvents)
 	}
 	now := time.Now()
 	for _, d := range events {
