@@ -221,7 +221,7 @@ func (s *Session) newTask(ctx context.Context, kind task.Kind, r Request, destin
 }
 
 func (s *Session) create(ctx context.Context, kind task.Kind, r Request, destination string) (task.ID, error) {
-	spec, body, err := s.specOf(kind, r, destination)
+	spec, body, err := s.specOf(kind, &r, destination)
 	if err != nil {
 		return 0, err
 	}
@@ -232,11 +232,11 @@ func (s *Session) create(ctx context.Context, kind task.Kind, r Request, destina
 	return id, nil
 }
 
-func (s *Session) specOf(kind task.Kind, r Request, destination string) (task.Spec, io.Reader, error) {
+func (s *Session) specOf(kind task.Kind, r *Request, destination string) (task.Spec, io.Reader, error) {
 	if kind == task.Download {
-		return s.downloadSpec(r, destination)
+		return s.downloadSpec(*r, destination)
 	}
-	return s.newSpec(kind, r)
+	return s.newSpec(kind, *r)
 }
 
 // Data runs a data task to its end, and returns the body of its response, decoded, and its head. The slice is the
@@ -244,44 +244,44 @@ func (s *Session) specOf(kind task.Kind, r Request, destination string) (task.Sp
 // the task, also one in the background: the error is then ErrCancelled or, at its deadline, ErrTimedOut, and its cause is
 // ctx's. Where the daemon is lost meanwhile it is ErrDaemonLost, and the task goes on.
 func (s *Session) Data(ctx context.Context, r Request) ([]byte, *Response, error) {
-	return s.runForBody(ctx, task.Data, r)
+	return s.runForBody(ctx, task.Data, &r)
 }
 
 // Upload runs an upload task to its end, and returns as Data does.
 func (s *Session) Upload(ctx context.Context, r Request) ([]byte, *Response, error) {
-	return s.runForBody(ctx, task.Upload, r)
+	return s.runForBody(ctx, task.Upload, &r)
 }
 
 // Download runs a download task to its end, and returns the head of its response, whose Path is the file; see
 // DownloadTask. The end of ctx cancels the task as Data says, and keeps the part file: the same call again goes on.
 func (s *Session) Download(ctx context.Context, r Request, destination string) (*Response, error) {
-	rec, _, err := s.run(ctx, task.Download, r, destination)
+	rec, _, err := s.run(ctx, task.Download, &r, destination)
 	if err != nil {
 		return nil, err
 	}
 	defer s.handles.Unpin(rec.ID)
-	return responseOf(&rec), s.outcome(ctx, &rec)
+	return responseOf(rec), s.outcome(ctx, rec)
 }
 
-func (s *Session) runForBody(ctx context.Context, kind task.Kind, r Request) ([]byte, *Response, error) {
+func (s *Session) runForBody(ctx context.Context, kind task.Kind, r *Request) ([]byte, *Response, error) {
 	rec, body, err := s.run(ctx, kind, r, "")
 	if err != nil {
 		return nil, nil, err
 	}
 	defer s.handles.Unpin(rec.ID)
-	resp := responseOf(&rec)
-	if err := s.outcome(ctx, &rec); err != nil {
+	resp := responseOf(rec)
+	if err := s.outcome(ctx, rec); err != nil {
 		return nil, resp, err
 	}
 	if body == nil {
-		body, err = s.body(context.WithoutCancel(ctx), &rec)
+		body, err = s.body(context.WithoutCancel(ctx), rec)
 	}
 	return body, resp, err
 }
 
 // run makes a task and waits until it has ended, however; ctx cancels it. Without an error the task is pinned. The body is
 // nil where it is the service's to hand over.
-func (s *Session) run(ctx context.Context, kind task.Kind, r Request, destination string) (rec task.Record, held []byte, err error) {
+func (s *Session) run(ctx context.Context, kind task.Kind, r *Request, destination string) (rec *task.Record, held []byte, err error) {
 	op, why := string(kind), ""
 	switch {
 	case r.Suspended:
@@ -310,19 +310,19 @@ func (s *Session) run(ctx context.Context, kind task.Kind, r Request, destinatio
 		return rec, nil, publicError(createOp(kind), err)
 	}
 	s.handles.Pin(id)
-	rec, err = s.wait(ctx, id)
+	ended, err := s.wait(ctx, id)
 	if err != nil && ctx.Err() != nil {
 		// The task is cancelled, and then waited for: its part file is then as it will be, and free. A daemon that cannot be
 		// asked to is not waited for.
 		whole := context.WithoutCancel(ctx)
 		if err = publicError(op, s.svc.Cancel(whole, id)); err == nil {
-			rec, err = s.wait(whole, id)
+			ended, err = s.wait(whole, id)
 		}
 	}
 	if err != nil {
 		s.handles.Unpin(id)
 	}
-	return rec, nil, err
+	return &ended, nil, err
 }
 
 var taskMethod = map[task.Kind]string{task.Data: "DataTask", task.Download: "DownloadTask", task.Upload: "UploadTask"}

@@ -60,9 +60,9 @@ func (r *run) attemptLocked(h *host) {
 // returned is the end of an attempt's use of its slot.
 func (r *run) returned(h *host) {
 	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
 	r.e.setInactive(r)
-	r.e.mu.Unlock()
-	r.e.release(h)
+	r.e.releaseLocked(h)
 }
 
 // chained finds the chain of the next attempt, or ends the task where there is none. r.mu is held.

@@ -16,14 +16,14 @@ type pins = interface { // as package control names it
 //
 // The goroutine that waits for the task has nothing else to do, and a stack that has grown before: an attempt in it costs no
 // goroutine, and nobody has to be woken at its end.
-func (e *Engine) Run(ctx context.Context, spec task.Spec, pins pins) (_ task.Record, _ []byte, err error) {
+func (e *Engine) Run(ctx context.Context, spec task.Spec, pins pins) (_ *task.Record, _ []byte, err error) {
 	r := e.newRun(spec, nil)
 	r.here = true
 	r.mu.Lock()
 	err = e.create(ctx, r)
 	r.unlock()
 	if err != nil {
-		return task.Record{}, nil, err
+		return nil, nil, err
 	}
 	pins.Pin(r.id)
 	done := false
@@ -53,10 +53,10 @@ func (e *Engine) Run(ctx context.Context, spec task.Spec, pins pins) (_ task.Rec
 	defer r.mu.Unlock()
 	if r.dirty {
 		_, err = e.endOf(ctx, r.id)
-		return task.Record{}, nil, err
+		return nil, nil, err
 	}
 	done = true
-	return r.rec, r.result.Body, nil
+	return &r.rec, r.result.Body, nil
 }
 
 // turn takes the slot that the run was granted, if it was, and says whether it has ended. One that has ended may have been

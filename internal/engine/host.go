@@ -115,6 +115,10 @@ func (e *Engine) dispatch(h *host) {
 func (e *Engine) release(h *host) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.releaseLocked(h)
+}
+
+func (e *Engine) releaseLocked(h *host) {
 	h.running--
 	e.dispatch(h)
 }
@@ -233,4 +237,12 @@ func originOf(raw string) string {
 		return raw[:after+len(rest)] // mostly, and without a copy
 	}
 	return scheme + "://" + rest
+}
+
+// hasOrigin is originOf(raw) == origin.
+func hasOrigin(raw, origin string) bool {
+	if path, ok := strings.CutPrefix(raw, origin); ok && strings.HasPrefix(path, "/") {
+		return true // mostly
+	}
+	return originOf(raw) == origin
 }

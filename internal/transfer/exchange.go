@@ -89,6 +89,9 @@ func (r *run) redirect(ctx context.Context, status int, from, to *http.Request) 
 // tell gives the final head to the Observer and fails where the task wants an HTTP error to be one.
 func (r *run) tell(ctx context.Context, resp *http.Response) error {
 	r.result.Response = responseOf(resp)
+	if resp.Request != nil {
+		r.metrics.Name(resp.Request.URL, r.result.Response.URL)
+	}
 	r.idle.hold()
 	defer r.idle.release()
 	if err := r.Observer.Response(ctx, r.result.Response); err != nil {

@@ -40,6 +40,8 @@ type Metrics struct {
 	ctx      traced
 
 	mu    sync.Mutex
+	named *url.URL // whose text is name; see Name
+	name  string
 	first transaction
 	more  []*transaction // after the first
 	tx    *transaction   // the newest; nil: there is none
@@ -129,16 +131,29 @@ func (m *Metrics) Transactions() []task.Transaction {
 		return nil
 	}
 	list := make([]task.Transaction, 1, 1+len(m.more))
-	list[0] = m.first.public()
+	list[0] = m.public(&m.first)
 	for _, x := range m.more {
-		list = append(list, x.public())
+		list = append(list, m.public(x))
 	}
 	return list
 }
 
-func (x *transaction) public() task.Transaction {
+// Name says how a URL reads, so that a transaction of it need not find out. u is not changed from then on.
+func (m *Metrics) Name(u *url.URL, text string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.named, m.name = u, text
+}
+
+func (m *Metrics) public(x *transaction) task.Transaction {
+	text := ""
+	if x.url == m.named {
+		text = task.Redact(m.name)
+	} else {
+		text = task.RedactURL(x.url)
+	}
 	return task.Transaction{
-		URL: task.RedactURL(x.url), Method: x.method, Status: x.status, Proto: x.proto, Remote: x.remote, Reused: x.reused,
+		URL: text, Method: x.method, Status: x.status, Proto: x.proto, Remote: x.remote, Reused: x.reused,
 		Start: x.start, DNS: x.dns, Connect: x.connect, TLS: x.tls, FirstByte: x.firstByte, End: x.end,
 	}
 }
