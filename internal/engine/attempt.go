@@ -29,7 +29,7 @@ func (r *run) attempt(h *host) {
 
 // attemptLocked is attempt of a run that is still queued. r.mu is held, and released.
 func (r *run) attemptLocked(h *host) {
-	ctx, stop := context.WithCancelCause(context.Background())
+	ctx, stop := context.WithCancelCause(r.within)
 	defer stop(nil)
 	var chain http.RoundTripper
 	if !r.discreet(h) || !r.permitted() || !r.chained(&chain) || !r.begin(stop) { // parked, or ended just now
@@ -54,6 +54,9 @@ func (r *run) attemptLocked(h *host) {
 	res, err := r.e.runTask(ctx, a)
 
 	r.returned(h)
+	if err != nil && r.within.Err() != nil {
+		_ = r.e.Cancel(ctx, r.id) // whose waiting for the task has ended
+	}
 	r.settle(context.Cause(ctx), res, err)
 }
 

@@ -71,9 +71,10 @@ func (e *Engine) newRun(spec task.Spec, body io.Reader) *run {
 	now := time.Now()
 	spec.Priority = cmp.Or(spec.Priority, task.PriorityDefault)
 	r := &run{
-		e: e, kind: spec.Kind, origin: originOf(spec.Request.URL), priority: spec.Priority, body: requestBody{from: body},
+		e: e, within: context.Background(), kind: spec.Kind, origin: originOf(spec.Request.URL), priority: spec.Priority, body: requestBody{from: body},
 		rec: task.Record{Spec: spec, State: task.Running, Created: now, Since: now},
 	}
+	r.unsaved = r.few[:0]
 	r.first.begin(spec.Request.Body)
 	r.progress.Store(&r.first)
 	r.rec.Counts = r.counts()

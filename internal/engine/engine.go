@@ -3,7 +3,7 @@
 //
 // An Engine serves one session: New one that ends with its process, Open one that a later process goes on with. A task
 // that waits costs a struct and a place in a heap, or the place alone where the store has it safely (resident.go); only an
-// attempt under way has a goroutine, and an idle Engine has none.
+// attempt under way has a goroutine, where nobody lends it one (Run), and an idle Engine has none.
 //
 // # Locking
 //
@@ -139,7 +139,7 @@ type Engine struct {
 	perHost    int // see SetLimits
 	agenda     agenda
 	ended      map[task.ID]*ended
-	forget     heap[departure]
+	forget     []departure // at most history
 	expiry     *time.Timer // see Retention
 	expireAt   time.Time   // when it fires; zero: it does not
 	acked      uint64      // as the store has it

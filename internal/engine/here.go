@@ -12,13 +12,13 @@ type pins = interface { // as package control names it
 	Unpin(task.ID)
 }
 
-// Run is Runner.Run.
+// Run is Runner.Run, of an engine of New.
 //
 // The goroutine that waits for the task has nothing else to do, and a stack that has grown before: an attempt in it costs no
 // goroutine, and nobody has to be woken at its end.
-func (e *Engine) Run(ctx context.Context, spec task.Spec, pins pins) (_ *task.Record, _ []byte, err error) {
+func (e *Engine) Run(ctx context.Context, spec task.Spec, pins pins) (rec *task.Record, body []byte, err error) {
 	r := e.newRun(spec, nil)
-	r.here = true
+	r.within, r.here = ctx, true
 	r.mu.Lock()
 	err = e.create(ctx, r)
 	r.unlock()
@@ -26,28 +26,27 @@ func (e *Engine) Run(ctx context.Context, spec task.Spec, pins pins) (_ *task.Re
 		return nil, nil, err
 	}
 	pins.Pin(r.id)
-	done := false
 	defer func() {
-		if !done { // an error, or a panic: see attemptHere
+		if rec == nil { // an error, or a panic: see attemptHere
 			pins.Unpin(r.id)
 		}
 	}()
-	if ctx.Done() != nil {
-		defer context.AfterFunc(ctx, func() { e.Cancel(context.WithoutCancel(ctx), r.id) })()
-	}
-	for {
-		h, ended := r.turn()
-		if h == nil && !ended {
-			over := r.over.wait()
-			if h, ended = r.turn(); h == nil && !ended {
-				<-over
-				continue
+	over, end := (<-chan struct{})(nil), ctx.Done()
+	for h, ended := r.turn(); !ended || h != nil; h, ended = r.turn() {
+		switch {
+		case h != nil:
+			r.attemptHere(h)
+		case over == nil:
+			over = r.over.wait() // and another look
+		default:
+			select {
+			case <-over:
+				over = nil
+			case <-end:
+				end = nil
+				_ = e.Cancel(ctx, r.id) // it is canceling also where that could not be stored
 			}
 		}
-		if h == nil {
-			break
-		}
-		r.attemptHere(h)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -55,7 +54,6 @@ func (e *Engine) Run(ctx context.Context, spec task.Spec, pins pins) (_ *task.Re
 		_, err = e.endOf(ctx, r.id)
 		return nil, nil, err
 	}
-	done = true
 	return &r.rec, r.result.Body, nil
 }
 
@@ -68,8 +66,8 @@ func (r *run) turn() (h *host, ended bool) {
 	return h, r.ended
 }
 
-// attemptHere is attempt in the goroutine of Run. Where that is left in the midst, since code of the caller's that is called in
-// it, as that of a cookie storage, panics or calls runtime.Goexit, the task ends.
+// attemptHere is attempt in the goroutine of Run. Where that is left in the midst, since the app's code that is called in it, as
+// that of a cookie storage, panics or calls runtime.Goexit, the task ends.
 func (r *run) attemptHere(h *host) {
 	returned := false
 	defer func() {
@@ -83,12 +81,19 @@ func (r *run) attemptHere(h *host) {
 
 func (r *run) abandon(h *host) {
 	r.mu.Lock()
-	underWay := r.phase == attempting
-	r.mu.Unlock()
-	if !underWay {
-		return
+	r.e.mu.Lock()
+	r.here = false
+	if r.granted != nil {
+		go r.attemptAlone(r.granted)
+		r.granted = nil
 	}
-	r.returned(h)
-	r.settle(nil, r.result, &task.Error{Op: string(r.kind), URL: task.Redact(r.rec.Spec.Request.URL), Code: task.Unknown,
-		Err: errors.New("a function that it called has panicked, or ended its goroutine")})
+	r.e.mu.Unlock()
+	underWay, res := r.phase == attempting, r.result
+	err := &task.Error{Op: string(r.kind), URL: task.Redact(r.rec.CurrentURL()), Code: task.Unknown,
+		Err: errors.New("a function that it called has panicked, or ended its goroutine")}
+	r.mu.Unlock()
+	if underWay {
+		r.returned(h)
+		r.settle(nil, res, err)
+	}
 }

@@ -51,7 +51,7 @@ func (e *Engine) fetch(ctx context.Context, id task.ID) (r *run, fresh bool, err
 
 // loadRun loads a task from the store. Engine.mu is held, and released.
 func (e *Engine) loadRun(ctx context.Context, id task.ID) (_ *run, fresh bool, err error) {
-	r := &run{e: e, id: id, inherited: id <= e.inherited}
+	r := &run{e: e, within: context.Background(), id: id, inherited: id <= e.inherited}
 	r.mu.Lock()
 	e.loading[id] = r
 	e.mu.Unlock()

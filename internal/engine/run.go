@@ -21,6 +21,9 @@ type run struct {
 	id   task.ID
 	kind task.Kind
 	data chan piece
+	// within is the context of attempts: that of Run, which runs them, or one that never ends.
+	within context.Context
+	here   bool // it is Run's
 
 	mu     sync.Mutex
 	rec    task.Record // as stored, but for what dirty and unsaved say
@@ -30,11 +33,12 @@ type run struct {
 	result transfer.Result // of the newest attempt
 	// failure is why an attempt failed and another follows; nil before the first such.
 	failure                 *task.Failure
-	dirty                   bool          // the store did not take the record
-	unsaved                 []task.Detail // events that the store has not taken yet
-	noted                   *time.Timer   // see note
-	tries                   int           // to connect, since offlineSince
-	full                    int           // attempts that found no room on the disk, since fullSince
+	dirty                   bool           // the store did not take the record
+	unsaved                 []task.Detail  // events that the store has not taken yet
+	few                     [2]task.Detail // where they are mostly
+	noted                   *time.Timer    // see note
+	tries                   int            // to connect, since offlineSince
+	full                    int            // attempts that found no room on the disk, since fullSince
 	tickets                 map[string]chan task.Decision
 	asked                   int // tickets made
 	offlineSince, fullSince time.Time
@@ -57,8 +61,7 @@ type run struct {
 	parked   bool
 	released bool
 	ended    bool  // it is in Engine.runs no more, and never will be
-	here     bool  // somebody waits who runs its attempts: see Run
-	granted  *host // whose slot it has, until that takes it
+	granted  *host // whose slot it has, until Run takes it
 
 	first    progress                 // until the second attempt begins
 	progress atomic.Pointer[progress] // of the newest attempt

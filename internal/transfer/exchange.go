@@ -30,7 +30,7 @@ var errIdle = fmt.Errorf("no byte moved for too long: %w", context.Canceled)
 func (r *run) begin(ctx context.Context, stop context.CancelCauseFunc) context.Context {
 	r.ctx = ctx
 	r.idle.begin(r.Spec.Policy.RequestTimeout, stop)
-	return r.metrics.Trace(ctx, &r.idle)
+	return r.metrics.TraceAlone(ctx, &r.idle)
 }
 
 // stopped is why the caller has ended the attempt; nil: it has not.

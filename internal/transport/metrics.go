@@ -84,26 +84,48 @@ type metricsKey struct{}
 // traced is a context with Metrics.
 type traced struct {
 	context.Context
-	m *Metrics
+	m     *Metrics
+	alone bool // it has no deadline
+	bare  bool // and, for now, no other values
 }
 
 func (t *traced) Value(key any) any {
 	if _, ok := key.(metricsKey); ok {
 		return t.m
 	}
+	if t.bare {
+		return nil
+	}
 	return t.Context.Value(key)
+}
+
+func (t *traced) Deadline() (time.Time, bool) {
+	if t.alone {
+		return time.Time{}, false
+	}
+	return t.Context.Deadline()
 }
 
 // Trace makes a context whose requests are collected, and tell activity, which may be nil. It keeps an httptrace that
 // ctx has.
 func Trace(ctx context.Context, activity Activity) (context.Context, *Metrics) {
 	m := new(Metrics)
-	return m.Trace(ctx, activity), m
+	m.begin(ctx, activity)
+	return httptrace.WithClientTrace(&m.ctx, &m.trace), m
 }
 
-// Trace is the function Trace for a zero Metrics.
-func (m *Metrics) Trace(ctx context.Context, activity Activity) context.Context {
-	m.activity, m.ctx = activity, traced{ctx, m}
+// TraceAlone is Trace for a zero Metrics and a context of which only the end counts: no httptrace of it is kept, and its
+// deadline is not looked at before it has come.
+func (m *Metrics) TraceAlone(ctx context.Context, activity Activity) context.Context {
+	m.begin(ctx, activity)
+	m.ctx.alone, m.ctx.bare = true, true // an httptrace that is hidden now stays so behind ours
+	traced := httptrace.WithClientTrace(&m.ctx, &m.trace)
+	m.ctx.bare = false
+	return traced
+}
+
+func (m *Metrics) begin(ctx context.Context, activity Activity) {
+	m.activity, m.ctx = activity, traced{Context: ctx, m: m}
 	m.trace = httptrace.ClientTrace{
 		GotConn:              m.gotConn,
 		TLSHandshakeStart:    m.tlsStart,
@@ -115,7 +137,6 @@ func (m *Metrics) Trace(ctx context.Context, activity Activity) context.Context 
 	if activity != nil {
 		m.trace.GetConn = m.getConn
 	}
-	return httptrace.WithClientTrace(&m.ctx, &m.trace)
 }
 
 func metricsOf(ctx context.Context) *Metrics {
@@ -166,7 +187,7 @@ func (m *Metrics) Unsent() bool {
 	return m.tx == nil || !m.tx.wroteHead
 }
 
-func (m *Metrics) begin(req *http.Request) *transaction {
+func (m *Metrics) request(req *http.Request) *transaction {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	x := &m.first

@@ -148,7 +148,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if m == nil {
 		ctx, m = Trace(ctx, nil)
 	}
-	tx := m.begin(req)
+	tx := m.request(req)
 	resp, err := t.base.RoundTrip(t.outgoing(ctx, req))
 	if err == nil && resp.StatusCode == http.StatusProxyAuthRequired && req.URL.Scheme == "http" {
 		if p := t.proxyFor(req.URL); p != nil {
