@@ -108,9 +108,9 @@ func (d *decider) begin(ctx context.Context, id task.ID, ticket string) context.
 
 func (d *decider) ask(ctx context.Context, id task.ID, ticket string, decide func(context.Context) task.Decision) {
 	ctx = d.begin(ctx, id, ticket)
-	d.s.handles.pin(id)
+	d.s.handles.Pin(id)
 	d.calls.Go(func() {
-		defer d.s.handles.unpin(id)
+		defer d.s.handles.Unpin(id)
 		// The only error is that the answer is no longer wanted.
 		_ = d.s.svc.Answer(ctx, id, ticket, decide(ctx))
 	})

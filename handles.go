@@ -41,11 +41,13 @@ func (h *handles) handle(s *Session, id task.ID) *Task {
 func (h *handles) dropped(id task.ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.releaseIfUnheld(id)
+	if held, ok := h.held[id]; ok {
+		h.set(id, held)
+	}
 }
 
-// pin holds a task without a handle, until unpin.
-func (h *handles) pin(id task.ID) {
+// Pin holds a task without a handle, until Unpin.
+func (h *handles) Pin(id task.ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	held := h.held[id]
@@ -53,19 +55,21 @@ func (h *handles) pin(id task.ID) {
 	h.held[id] = held
 }
 
-func (h *handles) unpin(id task.ID) {
+func (h *handles) Unpin(id task.ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	held := h.held[id]
 	held.pins--
-	h.held[id] = held
-	h.releaseIfUnheld(id)
+	h.set(id, held)
 }
 
-// releaseIfUnheld is called with mu held: so nobody can take hold of the task between the look and the release.
-func (h *handles) releaseIfUnheld(id task.ID) {
-	if held, ok := h.held[id]; ok && held.pins == 0 && held.handle.Value() == nil {
+// set notes who holds a task, and releases it where nobody does. It is called with mu held: so nobody can take hold of the
+// task between the look and the release.
+func (h *handles) set(id task.ID, held holding) {
+	if held.pins == 0 && held.handle.Value() == nil {
 		delete(h.held, id)
 		h.svc.Release(id)
+		return
 	}
+	h.held[id] = held
 }

@@ -71,26 +71,26 @@ func TestATaskIsReleasedWhenItsHandleIsDropped(t *testing.T) {
 func TestAPinnedTaskOutlivesItsHandle(t *testing.T) {
 	r := new(releases)
 	s := holdings(r)
-	s.handles.pin(1)
-	s.handles.pin(1)
+	s.handles.Pin(1)
+	s.handles.Pin(1)
 	s.handles.handle(s, 1)
 	s.handles.handle(s, 2)
 	if got := r.collected(t, 1); !slices.Equal(got, []task.ID{2}) {
 		t.Errorf("released are %v", got)
 	}
-	s.handles.unpin(1)
+	s.handles.Unpin(1)
 	if got := r.list(); len(got) != 1 {
 		t.Errorf("released are %v after one of two unpins", got)
 	}
-	s.handles.unpin(1)
+	s.handles.Unpin(1)
 	if got := r.list(); !slices.Equal(got, []task.ID{1, 2}) {
 		t.Errorf("released are %v", got)
 	}
 
 	// A handle outlives a pin, too.
 	h := s.handles.handle(s, 3)
-	s.handles.pin(3)
-	s.handles.unpin(3)
+	s.handles.Pin(3)
+	s.handles.Unpin(3)
 	if got := r.list(); len(got) != 2 {
 		t.Errorf("released are %v, and one has a handle", got)
 	}

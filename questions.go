@@ -30,7 +30,7 @@ func (d *decider) challenge(ctx context.Context, id task.ID, c task.Challenge) {
 		return
 	}
 	ctx = d.begin(ctx, id, c.Ticket)
-	d.s.handles.pin(id)
+	d.s.handles.Pin(id)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.questions = append(d.questions, question{ctx, id, c})
@@ -54,7 +54,7 @@ func (d *decider) answer() {
 		d.questions = d.questions[1:]
 		d.mu.Unlock()
 		d.answerOne(q)
-		d.s.handles.unpin(q.id)
+		d.s.handles.Unpin(q.id)
 	}
 }
 

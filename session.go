@@ -238,14 +238,7 @@ func (s *Session) newTask(ctx context.Context, kind task.Kind, r Request, destin
 }
 
 func (s *Session) create(ctx context.Context, kind task.Kind, r Request, destination string) (task.ID, error) {
-	var spec task.Spec
-	var body io.Reader
-	var err error
-	if kind == task.Download {
-		spec, body, err = s.downloadSpec(r, destination)
-	} else {
-		spec, body, err = s.newSpec(kind, r)
-	}
+	spec, body, err := s.specOf(kind, &r, destination)
 	if err != nil {
 		return 0, err
 	}
@@ -256,46 +249,56 @@ func (s *Session) create(ctx context.Context, kind task.Kind, r Request, destina
 	return id, nil
 }
 
+func (s *Session) specOf(kind task.Kind, r *Request, destination string) (task.Spec, io.Reader, error) {
+	if kind == task.Download {
+		return s.downloadSpec(*r, destination)
+	}
+	return s.newSpec(kind, *r)
+}
+
 // Data runs a data task to its end, and returns the body of its response, decoded, and its head. The slice is the
 // caller's. Where the task fails the body is nil, and the response what came of it, mostly nil. The end of ctx cancels
 // the task, also one in the background: the error is then ErrCancelled or, at its deadline, ErrTimedOut, and its cause is
 // ctx's. Where the daemon is lost meanwhile it is ErrDaemonLost, and the task goes on.
 func (s *Session) Data(ctx context.Context, r Request) ([]byte, *Response, error) {
-	return s.runForBody(ctx, task.Data, r)
+	return s.runForBody(ctx, task.Data, &r)
 }
 
 // Upload runs an upload task to its end, and returns as Data does.
 func (s *Session) Upload(ctx context.Context, r Request) ([]byte, *Response, error) {
-	return s.runForBody(ctx, task.Upload, r)
+	return s.runForBody(ctx, task.Upload, &r)
 }
 
 // Download runs a download task to its end, and returns the head of its response, whose Path is the file; see
 // DownloadTask. The end of ctx cancels the task as Data says, and keeps the part file: the same call again goes on.
 func (s *Session) Download(ctx context.Context, r Request, destination string) (*Response, error) {
-	rec, err := s.run(ctx, task.Download, r, destination)
+	rec, _, err := s.run(ctx, task.Download, &r, destination)
 	if err != nil {
 		return nil, err
 	}
-	defer s.handles.unpin(rec.ID)
-	return responseOf(&rec), s.outcome(ctx, &rec)
+	defer s.handles.Unpin(rec.ID)
+	return responseOf(rec), s.outcome(ctx, rec)
 }
 
-func (s *Session) runForBody(ctx context.Context, kind task.Kind, r Request) ([]byte, *Response, error) {
-	rec, err := s.run(ctx, kind, r, "")
+func (s *Session) runForBody(ctx context.Context, kind task.Kind, r *Request) ([]byte, *Response, error) {
+	rec, body, err := s.run(ctx, kind, r, "")
 	if err != nil {
 		return nil, nil, err
 	}
-	defer s.handles.unpin(rec.ID)
-	resp := responseOf(&rec)
-	if err := s.outcome(ctx, &rec); err != nil {
+	defer s.handles.Unpin(rec.ID)
+	resp := responseOf(rec)
+	if err := s.outcome(ctx, rec); err != nil {
 		return nil, resp, err
 	}
-	body, err := s.body(context.WithoutCancel(ctx), &rec)
+	if body == nil {
+		body, err = s.body(context.WithoutCancel(ctx), rec)
+	}
 	return body, resp, err
 }
 
-// run makes a task and waits until it has ended, however; ctx cancels it. Without an error the task is pinned.
-func (s *Session) run(ctx context.Context, kind task.Kind, r Request, destination string) (task.Record, error) {
+// run makes a task and waits until it has ended, however; ctx cancels it. Without an error the task is pinned. The body is
+// nil where it is the service's to hand over.
+func (s *Session) run(ctx context.Context, kind task.Kind, r *Request, destination string) (rec *task.Record, held []byte, err error) {
 	op, why := string(kind), ""
 	switch {
 	case r.Suspended:
@@ -304,29 +307,39 @@ func (s *Session) run(ctx context.Context, kind task.Kind, r Request, destinatio
 		why = "Request.Stream is set, and nobody would take its data; make it by " + taskMethod[kind]
 	}
 	if why != "" {
-		return task.Record{}, &Error{Op: op, URL: redact(r.URL), Code: ErrUnknown, Err: errors.New(why)}
+		return rec, nil, &Error{Op: op, URL: redact(r.URL), Code: ErrUnknown, Err: errors.New(why)}
 	}
 	if ctx.Err() != nil {
-		return task.Record{}, contextError(ctx, op, redact(r.URL))
+		return rec, nil, contextError(ctx, op, redact(r.URL))
 	}
-	id, err := s.create(ctx, kind, r, destination)
+	spec, body, err := s.specOf(kind, r, destination)
 	if err != nil {
-		return task.Record{}, err
+		return rec, nil, err
 	}
-	s.handles.pin(id)
-	rec, err := s.wait(ctx, id)
+	if runner, ok := s.svc.(control.Runner); ok && body == nil {
+		if rec, held, err = runner.Run(ctx, spec, &s.handles); err != nil {
+			err = publicError(createOp(kind), err)
+		}
+		return rec, held, err
+	}
+	id, err := s.svc.Create(ctx, spec, body)
+	if err != nil {
+		return rec, nil, publicError(createOp(kind), err)
+	}
+	s.handles.Pin(id)
+	ended, err := s.wait(ctx, id)
 	if err != nil && ctx.Err() != nil {
 		// The task is cancelled, and then waited for: its part file is then as it will be, and free. A daemon that cannot be
 		// asked to is not waited for.
 		whole := context.WithoutCancel(ctx)
 		if err = publicError(op, s.svc.Cancel(whole, id)); err == nil {
-			rec, err = s.wait(whole, id)
+			ended, err = s.wait(whole, id)
 		}
 	}
 	if err != nil {
-		s.handles.unpin(id)
+		s.handles.Unpin(id)
 	}
-	return rec, err
+	return &ended, nil, err
 }
 
 var taskMethod = map[task.Kind]string{task.Data: "DataTask", task.Download: "DownloadTask", task.Upload: "UploadTask"}

@@ -79,3 +79,17 @@ type HeldBody interface {
 	// Bytes is all of it, and the caller's own from then on.
 	Bytes() []byte
 }
+
+// Runner is a Service of a session that ends with its process. What waits there for a task may run it too.
+type Runner interface {
+	// Run makes a task whose request has no body but a file, waits until it has ended, and returns its record, which nobody
+	// changes, and its response's body, which is the caller's. The end of ctx cancels the task, which is waited for all the same. The task is
+	// pinned before it can end, and still is where Run returns no error.
+	Run(ctx context.Context, spec task.Spec, pins Pins) (*task.Record, []byte, error)
+}
+
+// Pins keep tasks from being released.
+type Pins = interface {
+	Pin(id task.ID)
+	Unpin(id task.ID)
+}

@@ -9,7 +9,13 @@ import (
 	"github.com/urlsession/urlsession/internal/transfer"
 )
 
-// attempt runs one attempt, in a goroutine of its own, with a slot of its host.
+// attemptAlone is attempt in a goroutine of its own.
+func (r *run) attemptAlone(h *host) {
+	growStack(len(h.key))
+	r.attempt(h)
+}
+
+// attempt runs one attempt, in a goroutine of its own or in Run's, with a slot of its host.
 func (r *run) attempt(h *host) {
 	defer r.e.attempts.Done()
 	r.mu.Lock()
@@ -23,8 +29,7 @@ func (r *run) attempt(h *host) {
 
 // attemptLocked is attempt of a run that is still queued. r.mu is held, and released.
 func (r *run) attemptLocked(h *host) {
-	growStack(int(r.phase))
-	ctx, stop := context.WithCancelCause(context.Background())
+	ctx, stop := context.WithCancelCause(r.within)
 	defer stop(nil)
 	var chain http.RoundTripper
 	if !r.discreet(h) || !r.permitted() || !r.chained(&chain) || !r.begin(stop) { // parked, or ended just now
@@ -33,12 +38,12 @@ func (r *run) attemptLocked(h *host) {
 		return
 	}
 	a := r.transfer(ctx, h)
-	a.RoundTripper = chain
+	a.RoundTripper, a.Stop = chain, stop
 	r.mu.Unlock()
 
 	r.e.mu.Lock()
 	r.e.dequeue(r) // suspended and resumed since the slot was given, it is there again
-	r.e.active[r] = struct{}{}
+	r.e.setActive(r)
 	watched := r.e.watchers > 0
 	r.e.mu.Unlock()
 	if watched { // they look at its progress from now on
@@ -48,11 +53,19 @@ func (r *run) attemptLocked(h *host) {
 
 	res, err := r.e.runTask(ctx, a)
 
-	r.e.mu.Lock()
-	delete(r.e.active, r)
-	r.e.mu.Unlock()
-	r.e.release(h)
+	r.returned(h)
+	if err != nil && r.within.Err() != nil {
+		_ = r.e.Cancel(ctx, r.id) // whose waiting for the task has ended
+	}
 	r.settle(context.Cause(ctx), res, err)
+}
+
+// returned is the end of an attempt's use of its slot.
+func (r *run) returned(h *host) {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	r.e.setInactive(r)
+	r.e.releaseLocked(h)
 }
 
 // chained finds the chain of the next attempt, or ends the task where there is none. r.mu is held.
@@ -89,9 +102,13 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 	r.rec.Attempt++
 	r.rec.Waiting = nil
 	r.rec.URL = ""
-	r.progress.Store(r.progress.Load().next(r.kind, max(r.seq.Load(), r.earlier)))
-	if e.lasting == nil {
-		r.save()
+	if after := max(r.seq.Load(), r.earlier); r.rec.Attempt > 1 || after > 0 {
+		r.progress.Store(r.progress.Load().next(r.kind, after))
+	} // else nothing has moved or been told yet
+	if e.lasting == nil { // nobody reads what the store has of a task that has not ended
+		if r.dirty || len(r.unsaved) > 0 {
+			r.save()
+		}
 		return true
 	}
 	r.rec.UnderWay = true
@@ -114,19 +131,36 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 
 // transfer is the attempt that has begun. r.mu is held.
 func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
-	spec := r.rec.Spec // SetPriority changes the record's
-	a := &transfer.Attempt{
-		ID: r.id, Number: r.rec.Attempt, Spec: &spec, Commit: r.rec.Commit, Answered: r.rec.Answered,
-		Limit: &r.e.limit, Temporary: r.e.temporary,
+	one := &struct {
+		transfer.Attempt
+		spec task.Spec // SetPriority changes the record's
+		committer
+	}{spec: r.rec.Spec, committer: committer{observer{r: r, host: h, progress: r.progress.Load()}}}
+	a := &one.Attempt
+	*a = transfer.Attempt{
+		ID: r.id, Number: r.rec.Attempt, Spec: &one.spec, Commit: r.rec.Commit, Answered: r.rec.Answered,
+		Limit: &r.e.limit, Temporary: r.e.temporary, Observer: &one.observer,
 	}
-	o := observer{r: r, host: h, progress: r.progress.Load()}
-	if r.e.lasting == nil {
-		a.Observer = &o
-	} else {
-		a.Observer = &committer{o}
+	if r.e.lasting != nil {
+		a.Observer = &one.committer
 	}
 	if r.body.from != nil {
 		a.Body = r.body.opener(ctx)
 	}
 	return a
+}
+
+// setActive and setInactive keep Engine.active, whose mutex is held.
+func (e *Engine) setActive(r *run) {
+	e.active = append(e.active, r)
+	r.active = len(e.active)
+}
+
+func (e *Engine) setInactive(r *run) {
+	last := len(e.active) - 1
+	e.active[last].active = r.active
+	e.active[r.active-1] = e.active[last]
+	e.active[last] = nil
+	e.active = e.active[:last]
+	r.active = 0
 }

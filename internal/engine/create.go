@@ -71,10 +71,12 @@ func (e *Engine) newRun(spec task.Spec, body io.Reader) *run {
 	now := time.Now()
 	spec.Priority = cmp.Or(spec.Priority, task.PriorityDefault)
 	r := &run{
-		e: e, kind: spec.Kind, origin: originOf(spec.Request.URL), priority: spec.Priority, body: requestBody{from: body},
+		e: e, within: context.Background(), kind: spec.Kind, origin: originOf(spec.Request.URL), priority: spec.Priority, body: requestBody{from: body},
 		rec: task.Record{Spec: spec, State: task.Running, Created: now, Since: now},
 	}
-	r.progress.Store(newProgress(spec.Request.Body))
+	r.unsaved = r.few[:0]
+	r.first.begin(spec.Request.Body)
+	r.progress.Store(&r.first)
 	r.rec.Counts = r.counts()
 	if spec.Stream {
 		r.data = make(chan piece)

@@ -3,7 +3,7 @@
 //
 // An Engine serves one session: New one that ends with its process, Open one that a later process goes on with. A task
 // that waits costs a struct and a place in a heap, or the place alone where the store has it safely (resident.go); only an
-// attempt under way has a goroutine, and an idle Engine has none.
+// attempt under way has a goroutine, where nobody lends it one (Run), and an idle Engine has none.
 //
 // # Locking
 //
@@ -134,7 +134,7 @@ type Engine struct {
 	asking     int                  // those that wait for an answer and have no attempt, in memory or not
 	kept       kept
 	inherited  task.ID            // tasks up to this one are an earlier process's
-	active     map[*run]struct{}  // those with an attempt under way
+	active     []*run             // those with an attempt under way, in no order
 	offline    map[*run]struct{}  // those that wait for the network
 	unwatch    context.CancelFunc // ends the watch of the network; nil: there is none
 	discretion discretion
@@ -142,7 +142,7 @@ type Engine struct {
 	perHost    int // see SetLimits
 	agenda     agenda
 	ended      map[task.ID]*ended
-	forget     heap[*ended]
+	forget     []departure // at most history
 	expiry     *time.Timer // see Retention
 	expireAt   time.Time   // when it fires; zero: it does not
 	acked      uint64      // as the store has it
@@ -162,7 +162,7 @@ func New(o Options) *Engine {
 		session: o.Session, store: o.Store, rt: o.RoundTripper, chain: o.Chain, network: o.Network, power: o.Power, flush: o.Flush, reset: o.Reset,
 		runTask: o.Run, space: o.Space,
 		bodies: o.Bodies, spool: o.Spool, retention: o.Retention, temporary: o.Temporary, room: o.Resident, unattended: o.Unattended,
-		runs: make(map[task.ID]*run), active: make(map[*run]struct{}), offline: make(map[*run]struct{}),
+		runs: make(map[task.ID]*run), offline: make(map[*run]struct{}),
 		hosts: make(map[string]*host), ended: make(map[task.ID]*ended),
 		loading: make(map[task.ID]*run), foreign: make(map[task.ID]struct{}),
 	}

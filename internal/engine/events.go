@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -340,16 +341,12 @@ func (l *listener) active() []*run {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if l.q.Task != 0 {
-		if _, ok := e.active[l.run]; ok {
+		if l.run != nil && l.run.active != 0 {
 			return []*run{l.run}
 		}
 		return nil
 	}
-	runs := make([]*run, 0, len(e.active))
-	for r := range e.active {
-		runs = append(runs, r)
-	}
-	return runs
+	return slices.Clone(e.active)
 }
 
 func (l *listener) tellCounts(kind task.Kind, id task.ID, c task.Counts) bool {

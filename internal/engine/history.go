@@ -20,9 +20,20 @@ type ended struct {
 	released bool
 }
 
-// before: the one that ended first.
-func (d *ended) before(o *ended) bool { return d.seq < o.seq }
-func (d *ended) moved(int)            {}
+// departure is a task's place among those that may be forgotten: the one that ended first goes first.
+type departure struct {
+	seq uint64 // number of its last event
+	id  task.ID
+}
+
+// departs puts a task in its place. Engine.mu is held. Tasks are released mostly in the order in which they ended.
+func (e *Engine) departs(d *ended) {
+	i := len(e.forget)
+	for i > 0 && e.forget[i-1].seq > d.seq {
+		i--
+	}
+	e.forget = slices.Insert(e.forget, i, departure{d.seq, d.id})
+}
 
 // keep notes that a task has ended. Engine.mu is held; forgettable is to follow.
 func (e *Engine) keep(r *run, seq uint64, body []byte) {
@@ -36,7 +47,7 @@ func (e *Engine) keep(r *run, seq uint64, body []byte) {
 	e.ended[r.id] = d
 	if d.released {
 		d.body = nil
-		e.forget.push(d)
+		e.departs(d)
 	}
 }
 
@@ -82,7 +93,7 @@ func (e *Engine) Release(id task.ID) {
 	}
 	if d := e.ended[id]; d != nil && !d.released {
 		d.released, d.body = true, nil
-		e.forget.push(d)
+		e.departs(d)
 	}
 	ids := e.forgettable()
 	e.mu.Unlock()
@@ -121,9 +132,9 @@ func (e *Engine) Acknowledge(ctx context.Context, sequence uint64) error {
 func (e *Engine) forgettable() []task.ID {
 	var ids []task.ID
 	for len(e.forget) > 0 && (e.forget[0].seq <= e.acked || len(e.forget) > history) {
-		d := e.forget.pop()
-		delete(e.ended, d.id)
-		ids = append(ids, d.id)
+		delete(e.ended, e.forget[0].id)
+		ids = append(ids, e.forget[0].id)
+		e.forget = e.forget[1:]
 	}
 	return ids
 }

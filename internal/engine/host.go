@@ -88,7 +88,7 @@ func (e *Engine) dispatch(h *host) {
 	if h.multiplexed {
 		slots = max(slots, streams)
 	}
-	if e.stopping || time.Now().Before(h.hold) || e.lasting != nil && h.parked >= parkedAtMost {
+	if e.stopping || !h.hold.IsZero() && time.Now().Before(h.hold) || e.lasting != nil && h.parked >= parkedAtMost {
 		slots = 0
 	}
 	for h.running < slots && len(h.queue) > 0 {
@@ -98,10 +98,14 @@ func (e *Engine) dispatch(h *host) {
 		}
 		h.running++
 		e.attempts.Add(1)
-		if q.run != nil {
-			go q.run.attempt(h)
-		} else {
+		switch {
+		case q.run == nil:
 			go e.promote(h, q)
+		case q.run.here && q.run.granted == nil:
+			q.run.granted = h
+			q.run.over.notify()
+		default:
+			go q.run.attemptAlone(h)
 		}
 	}
 	e.drop(h)
@@ -111,6 +115,10 @@ func (e *Engine) dispatch(h *host) {
 func (e *Engine) release(h *host) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.releaseLocked(h)
+}
+
+func (e *Engine) releaseLocked(h *host) {
 	h.running--
 	e.dispatch(h)
 }
@@ -229,4 +237,12 @@ func originOf(raw string) string {
 		return raw[:after+len(rest)] // mostly, and without a copy
 	}
 	return scheme + "://" + rest
+}
+
+// hasOrigin is originOf(raw) == origin.
+func hasOrigin(raw, origin string) bool {
+	if path, ok := strings.CutPrefix(raw, origin); ok && strings.HasPrefix(path, "/") {
+		return true // mostly
+	}
+	return originOf(raw) == origin
 }

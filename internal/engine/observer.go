@@ -39,7 +39,7 @@ func (o *observer) Data(ctx context.Context, p []byte) error {
 
 func (o *observer) Response(ctx context.Context, resp *task.Response) error {
 	r := o.r
-	if originOf(resp.URL) == o.host.key && resp.Fetch != task.FetchCache { // not of where a redirect led
+	if resp.Fetch != task.FetchCache && hasOrigin(resp.URL, o.host.key) { // not of where a redirect led
 		r.e.multiplexes(o.host, strings.HasPrefix(resp.Proto, "HTTP/2"))
 	}
 	if err := r.statusError(resp); err != nil {

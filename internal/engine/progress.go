@@ -31,14 +31,12 @@ func (c *counter) restore(total, expected int64) {
 	c.expected.Store(expected)
 }
 
-// newProgress is of a task without an attempt.
-func newProgress(body *task.Body) *progress {
-	p := new(progress)
+// begin makes a zero progress that of a task without an attempt.
+func (p *progress) begin(body *task.Body) {
 	if body != nil {
 		p.sent.expected.Store(max(-1, body.Size))
 	}
 	p.received.expected.Store(-1)
-	return p
 }
 
 // next is of an attempt that follows, of which nothing is known yet: the body is sent from its start, and a download

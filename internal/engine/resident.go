@@ -51,7 +51,7 @@ func (e *Engine) fetch(ctx context.Context, id task.ID) (r *run, fresh bool, err
 
 // loadRun loads a task from the store. Engine.mu is held, and released.
 func (e *Engine) loadRun(ctx context.Context, id task.ID) (_ *run, fresh bool, err error) {
-	r := &run{e: e, id: id, inherited: id <= e.inherited}
+	r := &run{e: e, within: context.Background(), id: id, inherited: id <= e.inherited}
 	r.mu.Lock()
 	e.loading[id] = r
 	e.mu.Unlock()
@@ -97,7 +97,8 @@ func (r *run) restore(rec task.Record) {
 	if d := rec.Spec.Download; d != nil && r.result.ResumeData == nil {
 		r.result.ResumeData = d.Resume
 	}
-	p := newProgress(rec.Spec.Request.Body)
+	p := &r.first
+	p.begin(rec.Spec.Request.Body)
 	p.sent.restore(rec.Counts.Sent, rec.Counts.ExpectedToSend)
 	p.received.restore(rec.Counts.Received, rec.Counts.ExpectedToReceive)
 	r.progress.Store(p)
@@ -145,6 +146,7 @@ func (e *Engine) promote(h *host, p place) {
 	default:
 		r.phase, r.rec.Waiting = queued, nil
 		r.plan()
+		growStack(len(h.key))
 		r.attemptLocked(h)
 		return
 	}

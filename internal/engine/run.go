@@ -21,6 +21,9 @@ type run struct {
 	id   task.ID
 	kind task.Kind
 	data chan piece
+	// within is the context of attempts: that of Run, which runs them, or one that never ends.
+	within context.Context
+	here   bool // it is Run's
 
 	mu     sync.Mutex
 	rec    task.Record // as stored, but for what dirty and unsaved say
@@ -30,11 +33,12 @@ type run struct {
 	result transfer.Result // of the newest attempt
 	// failure is why an attempt failed and another follows; nil before the first such.
 	failure                 *task.Failure
-	dirty                   bool          // the store did not take the record
-	unsaved                 []task.Detail // events that the store has not taken yet
-	noted                   *time.Timer   // see note
-	tries                   int           // to connect, since offlineSince
-	full                    int           // attempts that found no room on the disk, since fullSince
+	dirty                   bool           // the store did not take the record
+	unsaved                 []task.Detail  // events that the store has not taken yet
+	few                     [2]task.Detail // where they are mostly
+	noted                   *time.Timer    // see note
+	tries                   int            // to connect, since offlineSince
+	full                    int            // attempts that found no room on the disk, since fullSince
 	tickets                 map[string]chan task.Decision
 	asked                   int             // tickets made
 	challenge               *task.Challenge // that has ended the attempt under way; of a session that outlives its process
@@ -54,17 +58,20 @@ type run struct {
 	queue    int // place in its host's queue, from 1; 0: in none
 	queuedAt time.Time
 	date     int // place in the agenda, from 1; 0: not in it
+	active   int // place in Engine.active, from 1; 0: not in it
 	parked   bool
 	asking   bool   // counted in Engine.asking
 	keeps    uint64 // Engine.kept.n when the newest attempt began
 	released bool
-	ended    bool // it is in Engine.runs no more, and never will be
+	ended    bool  // it is in Engine.runs no more, and never will be
+	granted  *host // whose slot it has, until Run takes it
 
+	first    progress                 // until the second attempt begins
 	progress atomic.Pointer[progress] // of the newest attempt
 	seq      atomic.Uint64            // number of its newest event, set before anybody is told
 	behind   atomic.Bool              // there are newer ones, noted, which come before any progress
 	changed  signal
-	over     signal // it has ended
+	over     signal // it has ended, or has been granted a slot
 }
 
 // phase is what a run does, as against what its task's state says.
@@ -269,11 +276,10 @@ func (r *run) complete(res transfer.Result, err error) {
 	if r.rec.Response != nil {
 		done.Status = r.rec.Response.Status
 	}
-	var details []task.Detail
 	if err == nil {
 		r.rec.Path, r.rec.Digest = res.Path, res.Digest
 		if r.rec.Spec.Kind == task.Download {
-			details = append(details, task.DownloadCompleted{Path: res.Path, Digest: res.Digest})
+			r.unsaved = append(r.unsaved, task.DownloadCompleted{Path: res.Path, Digest: res.Digest})
 		}
 		done.Text = responseText(res.Body)
 	} else {
@@ -285,7 +291,7 @@ func (r *run) complete(res transfer.Result, err error) {
 		}
 	}
 	r.result = res
-	r.unsaved = append(r.unsaved, append(details, done)...)
+	r.unsaved = append(r.unsaved, done)
 	r.finish()
 }
 
@@ -320,7 +326,11 @@ func (r *run) finish() {
 	if lost && e.lasting != nil {
 		e.foreign[r.id] = struct{}{}
 	}
-	e.keep(r, r.seq.Load(), r.result.Body)
+	body := r.result.Body
+	if r.here {
+		body = nil // Run hands it over
+	}
+	e.keep(r, r.seq.Load(), body)
 	ids := e.forgettable()
 	unattended := e.alive == 0 && !e.owned
 	e.mu.Unlock()
@@ -487,7 +497,8 @@ func (r *run) save(details ...task.Detail) error {
 		r.behind.Store(false)
 		return err
 	}
-	r.unsaved = nil
+	clear(r.unsaved)
+	r.unsaved = r.unsaved[:0]
 	r.seq.Store(seq)
 	r.behind.Store(false)
 	r.changed.notify()

@@ -34,7 +34,6 @@ type contextKey int
 const (
 	policyKey contextKey = iota
 	bypassKey
-	reportKey
 )
 
 // WithPolicy has the requests of ctx use the cache so. Without it they follow the protocol.
@@ -57,14 +56,17 @@ func WithoutCache(ctx context.Context) context.Context {
 // Reporter is told the source of each response to a request of its context, before RoundTrip returns it.
 type Reporter interface{ Fetched(Source) }
 
+// ReporterKey is the key of a context's Reporter, for contexts that bring their own.
+type ReporterKey struct{}
+
 // WithReport has r be the Reporter of ctx.
 func WithReport(ctx context.Context, r Reporter) context.Context {
-	return context.WithValue(ctx, reportKey, r)
+	return context.WithValue(ctx, ReporterKey{}, r)
 }
 
 // ReporterOf is the Reporter of ctx; nil: there is none.
 func ReporterOf(ctx context.Context) Reporter {
-	r, _ := ctx.Value(reportKey).(Reporter)
+	r, _ := ctx.Value(ReporterKey{}).(Reporter)
 	return r
 }
 

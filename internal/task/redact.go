@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -15,6 +14,9 @@ const Redacted = "REDACTED"
 // is where signed URLs keep their secret. What does not parse as a URL is reduced to what precedes its first '?', '#'
 // and follows its last '@'.
 func Redact(raw string) string {
+	if !strings.ContainsAny(raw, "@?#") {
+		return raw // it has neither
+	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		raw, _, _ = strings.Cut(raw, "#")
@@ -43,14 +45,20 @@ func RedactURL(u *url.URL) string {
 	return c.String()
 }
 
-// secretHeaders carry a secret in requests or responses, and so do those whose names end in one of secretEndings
-// (X-Auth-Token). The URL-valued ones may carry one in a query.
-var secretHeaders = []string{
-	"Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie",
-	"Authentication-Info", "Proxy-Authentication-Info",
+// secret says whether a header carries a secret, in requests or responses. The URL-valued ones may carry one in a query.
+func secret(name string) bool {
+	switch name {
+	case "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "Authentication-Info", "Proxy-Authentication-Info":
+		return true
+	}
+	switch name[strings.LastIndexByte(name, '-')+1:] {
+	case "Token", "Secret", "Password": // X-Auth-Token
+		return strings.Contains(name, "-")
+	case "Key":
+		return strings.HasSuffix(name, "-Api-Key")
+	}
+	return false
 }
-
-var secretEndings = []string{"-Token", "-Api-Key", "-Secret", "-Password"}
 
 // linked is a URL as Link has it (RFC 8288 §3).
 var linked = regexp.MustCompile(`<[^>]*>`)
@@ -65,23 +73,17 @@ func RedactHeader(h http.Header) http.Header {
 		}
 		c[name] = []string{value}
 	}
-	for _, name := range secretHeaders {
-		if _, ok := h[name]; ok {
-			set(name, Redacted)
-		}
-	}
-	for _, name := range []string{"Location", "Content-Location", "Referer"} {
-		if v := h.Get(name); v != "" {
-			if r := Redact(v); r != v {
-				set(name, r)
-			}
-		}
-	}
 	for name, values := range h {
-		if slices.ContainsFunc(secretEndings, func(end string) bool { return strings.HasSuffix(name, end) }) {
+		switch {
+		case secret(name):
 			set(name, Redacted)
-		}
-		if name == "Link" {
+		case name == "Location", name == "Content-Location", name == "Referer":
+			if v := h.Get(name); v != "" {
+				if r := Redact(v); r != v {
+					set(name, r)
+				}
+			}
+		case name == "Link":
 			all := strings.Join(values, ", ")
 			if r := linked.ReplaceAllStringFunc(all, func(u string) string { return "<" + Redact(u[1:len(u)-1]) + ">" }); r != all {
 				set(name, r)

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -15,26 +16,29 @@ import (
 // run is an attempt under way. Its exchanges follow one another.
 type run struct {
 	*Attempt
-	caller   context.Context // whose end is the caller's doing, as against the idle timer's
+	ctx      context.Context // that the caller, or the idle timer, ends
 	idle     idleTimer
-	metrics  *transport.Metrics
+	metrics  transport.Metrics
 	result   Result
 	observed error // what the Observer returned
-	cancel   context.CancelFunc
 }
 
-// begin makes the context that the attempt's requests run under, until end.
-func (r *run) begin() context.Context {
-	ctx, cancel := context.WithCancel(r.caller)
-	ctx, r.metrics = transport.Trace(r.authenticating(ctx), &r.idle)
-	r.cancel = cancel
-	r.idle.begin(r.Spec.Policy.RequestTimeout, cancel)
-	return ctx
+// errIdle is the cause of a context that the idle timer has ended.
+var errIdle = fmt.Errorf("no byte moved for too long: %w", context.Canceled)
+
+// begin makes the context that the attempt's requests run under.
+func (r *run) begin(ctx context.Context, stop context.CancelCauseFunc) context.Context {
+	r.ctx = ctx
+	r.idle.begin(r.Spec.Policy.RequestTimeout, stop)
+	return r.metrics.TraceAlone(r.authenticating(ctx), &r.idle)
 }
 
-func (r *run) end() {
-	r.idle.stop()
-	r.cancel()
+// stopped is why the caller has ended the attempt; nil: it has not.
+func (r *run) stopped() error {
+	if cause := context.Cause(r.ctx); cause != errIdle {
+		return cause
+	}
+	return nil
 }
 
 // newRequest is the task's request, without body.
@@ -86,6 +90,9 @@ func (r *run) redirect(ctx context.Context, status int, from, to *http.Request) 
 func (r *run) tell(ctx context.Context, resp *http.Response) error {
 	r.result.Response = responseOf(resp)
 	r.result.Response.Fetch = r.metrics.Fetch()
+	if resp.Request != nil {
+		r.metrics.Name(resp.Request.URL, r.result.Response.URL)
+	}
 	r.idle.hold()
 	defer r.idle.release()
 	if err := r.Observer.Response(ctx, r.result.Response); err != nil {
@@ -166,8 +173,8 @@ func (r *run) wireError(err error) error {
 	if r.observed != nil {
 		return r.observed
 	}
-	if r.caller.Err() != nil {
-		return context.Cause(r.caller)
+	if stopped := r.stopped(); stopped != nil {
+		return stopped
 	}
 	if !r.metrics.Unsent() && r.Spec.Request.Body == nil {
 		r.idle.waitToSend(toRespond)

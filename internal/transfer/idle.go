@@ -1,8 +1,9 @@
 package transfer
 
 import (
+	"context"
 	"fmt"
-	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,8 +32,8 @@ func (p phase) String() string {
 //
 // Its methods but begin may be called from several goroutines.
 type idleTimer struct {
-	limit  time.Duration // 0: never
-	expire func()        // called once, from a goroutine of its own
+	limit  time.Duration           // 0: never
+	expire context.CancelCauseFunc // called once with errIdle, from a goroutine of its own
 
 	start time.Time
 	last  atomic.Int64 // since start: when the last byte moved
@@ -40,6 +41,8 @@ type idleTimer struct {
 	queue atomic.Bool // the request waits for its turn among the connections to its host
 	phase atomic.Int32
 	state atomic.Int32
+
+	set   sync.Mutex  // held while timer is made: it may fire before
 	timer *time.Timer // nil: it never runs
 }
 
@@ -51,13 +54,14 @@ const (
 )
 
 // begin starts the time. It is called once, before all else.
-func (t *idleTimer) begin(limit time.Duration, expire func()) {
+func (t *idleTimer) begin(limit time.Duration, expire context.CancelCauseFunc) {
 	if limit <= 0 {
 		return
 	}
 	t.limit, t.expire, t.start = limit, expire, time.Now()
-	t.timer = time.AfterFunc(math.MaxInt64, t.check) // not to run before t.timer is set
-	t.timer.Reset(limit)
+	t.set.Lock()
+	t.timer = time.AfterFunc(limit, t.check)
+	t.set.Unlock()
 }
 
 // stop ends it.
@@ -113,6 +117,8 @@ func (t *idleTimer) expired(op, url string) error {
 }
 
 func (t *idleTimer) check() {
+	t.set.Lock()
+	defer t.set.Unlock()
 	left := t.limit
 	if t.holds.Load() == 0 && !t.queue.Load() {
 		left -= time.Since(t.start) - time.Duration(t.last.Load())
@@ -125,6 +131,6 @@ func (t *idleTimer) check() {
 		return
 	}
 	if t.state.CompareAndSwap(idleRunning, idleExpired) {
-		t.expire()
+		t.expire(errIdle)
 	}
 }

@@ -38,6 +38,10 @@ type Attempt struct {
 	// see TemporaryTask. Empty: the system's.
 	Temporary string
 	Observer  Observer
+
+	// Stop ends the context that Run is given, where the caller of Run has its function at hand; nil: Run makes a context of
+	// its own below that.
+	Stop context.CancelCauseFunc
 }
 
 // Observer is told, in order, what happens. Its methods are called by one goroutine at a time, but for Sent, which may
@@ -87,9 +91,14 @@ type Result struct {
 // An error is a *task.Error, with Unsent set where no byte of the request had left, but for two: the Observer's own is
 // returned as it is, and context.Cause(ctx) where ctx ended the attempt. After either Run may be called again.
 func Run(ctx context.Context, a *Attempt) (Result, error) {
-	r := &run{Attempt: a, caller: ctx}
-	ctx = r.begin()
-	defer r.end()
+	stop := a.Stop
+	if stop == nil {
+		ctx, stop = context.WithCancelCause(ctx)
+		defer stop(nil)
+	}
+	r := &run{Attempt: a}
+	ctx = r.begin(ctx, stop)
+	defer r.idle.stop()
 	var err error
 	if a.Spec.Kind == task.Download {
 		err = r.download(ctx)

@@ -169,7 +169,7 @@ func (r *run) exchange(rt http.RoundTripper, req *http.Request, body *requestBod
 
 func (b *requestBody) send(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
 	resp, err := b.run.send(rt, req)
-	if b.run.caller.Err() != nil {
+	if b.run.stopped() != nil {
 		return resp, err
 	}
 	if err != nil {

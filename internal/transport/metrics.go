@@ -38,8 +38,11 @@ const maxInformational = 1000
 type Metrics struct {
 	activity Activity
 	trace    httptrace.ClientTrace
+	ctx      traced
 
 	mu    sync.Mutex
+	named *url.URL // whose text is name; see Name
+	name  string
 	first transaction
 	more  []*transaction // after the first
 	tx    *transaction   // the newest; nil: there is none
@@ -78,10 +81,51 @@ type connState struct {
 // cut reports that the server's bytes ended while more were wanted: net/http takes what came for malformed then.
 func (s *connState) cut() bool { return s.conn != nil && s.conn.cut.Load() }
 
+// traced is a context with Metrics.
+type traced struct {
+	context.Context
+	m     *Metrics
+	alone bool // it has no deadline
+	bare  bool // and, for now, no other values
+}
+
+func (t *traced) Value(key any) any {
+	if _, ok := key.(httpcache.ReporterKey); ok {
+		return t.m
+	}
+	if t.bare {
+		return nil
+	}
+	return t.Context.Value(key)
+}
+
+func (t *traced) Deadline() (time.Time, bool) {
+	if t.alone {
+		return time.Time{}, false
+	}
+	return t.Context.Deadline()
+}
+
 // Trace makes a context whose requests are collected, and tell activity, which may be nil. It keeps an httptrace that
 // ctx has.
 func Trace(ctx context.Context, activity Activity) (context.Context, *Metrics) {
-	m := &Metrics{activity: activity}
+	m := new(Metrics)
+	m.begin(ctx, activity)
+	return httptrace.WithClientTrace(&m.ctx, &m.trace), m
+}
+
+// TraceAlone is Trace for a zero Metrics and a context of which only the end counts: no httptrace of it is kept, and its
+// deadline is not looked at before it has come.
+func (m *Metrics) TraceAlone(ctx context.Context, activity Activity) context.Context {
+	m.begin(ctx, activity)
+	m.ctx.alone, m.ctx.bare = true, true // an httptrace that is hidden now stays so behind ours
+	traced := httptrace.WithClientTrace(&m.ctx, &m.trace)
+	m.ctx.bare = false
+	return traced
+}
+
+func (m *Metrics) begin(ctx context.Context, activity Activity) {
+	m.activity, m.ctx = activity, traced{Context: ctx, m: m}
 	m.trace = httptrace.ClientTrace{
 		GotConn:              m.gotConn,
 		TLSHandshakeStart:    m.tlsStart,
@@ -93,7 +137,6 @@ func Trace(ctx context.Context, activity Activity) (context.Context, *Metrics) {
 	if activity != nil {
 		m.trace.GetConn = m.getConn
 	}
-	return httptrace.WithClientTrace(httpcache.WithReport(ctx, m), &m.trace), m
 }
 
 func metricsOf(ctx context.Context) *Metrics {
@@ -109,16 +152,29 @@ func (m *Metrics) Transactions() []task.Transaction {
 		return nil
 	}
 	list := make([]task.Transaction, 1, 1+len(m.more))
-	list[0] = m.first.public()
+	list[0] = m.public(&m.first)
 	for _, x := range m.more {
-		list = append(list, x.public())
+		list = append(list, m.public(x))
 	}
 	return list
 }
 
-func (x *transaction) public() task.Transaction {
+// Name says how a URL reads, so that a transaction of it need not find out. u is not changed from then on.
+func (m *Metrics) Name(u *url.URL, text string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.named, m.name = u, text
+}
+
+func (m *Metrics) public(x *transaction) task.Transaction {
+	text := ""
+	if x.url == m.named {
+		text = task.Redact(m.name)
+	} else {
+		text = task.RedactURL(x.url)
+	}
 	return task.Transaction{
-		URL: task.RedactURL(x.url), Method: x.method, Status: x.status, Proto: x.proto, Remote: x.remote, Reused: x.reused, Fetch: x.fetch,
+		URL: text, Method: x.method, Status: x.status, Proto: x.proto, Remote: x.remote, Reused: x.reused, Fetch: x.fetch,
 		Start: x.start, DNS: x.dns, Connect: x.connect, TLS: x.tls, FirstByte: x.firstByte, End: x.end,
 	}
 }
@@ -131,7 +187,7 @@ func (m *Metrics) Unsent() bool {
 	return m.tx == nil || !m.tx.wroteHead
 }
 
-func (m *Metrics) begin(req *http.Request) *transaction {
+func (m *Metrics) request(req *http.Request) *transaction {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	x := &m.first

@@ -261,7 +261,7 @@ func (t *Transport) tunnelled(req *http.Request) *http.Request {
 
 // send sends req once, with the jar's cookies: a task.Transaction.
 func (t *Transport) send(req *http.Request, m *Metrics) (*http.Response, error) {
-	tx := m.begin(req)
+	tx := m.request(req)
 	resp, err := t.sender(req).RoundTrip(t.outgoing(req))
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols && req.Header.Get("Upgrade") == "" {
 		resp.Body.Close()

@@ -31,20 +31,15 @@ func (s *Store) SetState(_ context.Context, state store.State) error {
 func (s *Store) Pending(_ context.Context, after task.ID, limit int) ([]store.Pending, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, found := slices.BinarySearch(s.order, after)
-	if found {
-		i++
-	}
 	var list []store.Pending
-	for _, id := range s.order[i:] {
+	for _, e := range s.after(after) {
 		if len(list) == limit {
 			break
 		}
-		e, ok := s.tasks[id]
-		if !ok || e.rec.State == task.Completed {
+		if e.entry == nil || e.rec.State == task.Completed {
 			continue
 		}
-		p := store.Pending{ID: id, State: e.rec.State, Priority: cmp.Or(e.rec.Spec.Priority, task.PriorityDefault),
+		p := store.Pending{ID: e.id, State: e.rec.State, Priority: cmp.Or(e.rec.Spec.Priority, task.PriorityDefault),
 			Due: e.rec.Spec.EarliestBegin, Deadline: e.rec.Deadline(), URL: e.rec.Spec.Request.URL}
 		if w := e.rec.Waiting; w != nil && !w.Until.IsZero() {
 			p.Due = w.Until
@@ -80,6 +75,9 @@ func (s *Store) Expired(_ context.Context, before time.Time, keep, limit int) ([
 	defer s.mu.Unlock()
 	var past []*task.Record
 	for _, e := range s.tasks {
+		if e.entry == nil {
+			continue
+		}
 		if n := len(e.events); e.rec.State == task.Completed && (n == 0 || e.events[n-1] <= s.acked) {
 			past = append(past, &e.rec)
 		}
