@@ -130,7 +130,7 @@ func TestNginxAsks(t *testing.T) {
 		return path
 	}
 	users := write("users", "alice:{PLAIN}pässword\n")
-	guarded := strings.Replace(nginxConf, "dav_methods PUT;", "dav_methods PUT;\n\t\tauth_basic \"staff\";\n\t\tauth_basic_user_file "+users+";", 1)
+	guarded := "auth_basic \"staff\";\n\t\tauth_basic_user_file " + users + ";"
 	srv := startNginx(t, program, guarded, state, root)
 
 	content := urlsessiontest.Body{Seed: 9, Size: 5 << 20}
@@ -174,15 +174,15 @@ func TestNginxAsks(t *testing.T) {
 	}
 }
 
-// startNginx starts nginx with a configuration, and returns its URL.
-func startNginx(t *testing.T, program, conf, state, root string) string {
+// startNginx starts nginx, which asks for what the directives auth say, and returns its URL.
+func startNginx(t *testing.T, program, auth, state, root string) string {
 	t.Helper()
 	for range 5 { // each time another may take the port first
 		l := httptest.NewUnstartedServer(nil).Listener
 		address := l.Addr().String()
 		l.Close()
 		path := filepath.Join(state, "nginx.conf")
-		if err := os.WriteFile(path, fmt.Appendf(nil, conf, state, address, root), 0o666); err != nil {
+		if err := os.WriteFile(path, fmt.Appendf(nil, nginxConf, state, address, root, auth), 0o666); err != nil {
 			t.Fatal(err)
 		}
 		log := new(output)

@@ -25,12 +25,12 @@ func newStoring(t *testing.T, home string) *storing {
 	t.Helper()
 	w := &storing{urlsessiontest.NewServer(), home}
 	t.Cleanup(w.srv.Close)
-	for _, path := range []string{"/cached", "/cookie", "/login"} {
+	for _, path := range []string{"/cached", "/cookie", "/private/login"} {
 		w.srv.Publish(path, urlsessiontest.Resource{Content: urlsessiontest.Bytes("hello"), ETag: `"v1"`})
 	}
 	w.srv.Always("/cached", urlsessiontest.All(urlsessiontest.SetCookie("k=v; Max-Age=3600"), urlsessiontest.SetHeader("Cache-Control", "max-age=3600")))
 	w.srv.Always("/cookie", urlsessiontest.SetHeader("Cache-Control", "no-store"))
-	w.srv.Always("/login", urlsessiontest.All(urlsessiontest.SetHeader("Cache-Control", "no-store"),
+	w.srv.Always("/private/login", urlsessiontest.All(urlsessiontest.SetHeader("Cache-Control", "no-store"),
 		urlsessiontest.When(urlsessiontest.Without("Authorization"), urlsessiontest.Unauthorized(`Basic realm="r"`))))
 	return w
 }
@@ -54,7 +54,7 @@ func (w *storing) remembered(t *testing.T, get func(url string) error) (m memory
 	}
 	m.cookie = last("/cookie").Header.Get("Cookie") != ""
 	before := answers.Load()
-	m.credential = last("/login").Header.Get("Authorization") != "" && answers.Load() == before
+	m.credential = last("/private/login").Header.Get("Authorization") != "" && answers.Load() == before
 	m.response = last("/cached") == nil
 	return m
 }
@@ -74,7 +74,7 @@ func (w *storing) kept(t *testing.T) (paths []string) {
 	return paths
 }
 
-var notKept = regexp.MustCompile(`\.key$|^state/(daemon\.(lock|log|sock)|urlsession\.db(-wal|-shm)?|sessions/\w+/bodies/\d+)$`)
+var notKept = regexp.MustCompile(`[./]key$|^state/(daemon\.(lock|log|sock)|urlsession\.db(-wal|-shm)?|sessions/\w+/bodies/\d+)$`)
 
 // through is a session's way to ask: by a task.
 func through(t *testing.T, s *urlsession.Session) func(url string) error {
