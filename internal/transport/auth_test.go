@@ -500,3 +500,56 @@ func TestLongBodyIsNotKept(t *testing.T) {
 		}
 	}
 }
+
+// onceBody is a body that ends where it is opened anew.
+type onceBody struct {
+	io.Reader
+	newest *atomic.Pointer[onceBody]
+}
+
+func openOnce(newest *atomic.Pointer[onceBody]) *onceBody {
+	b := &onceBody{strings.NewReader("body"), newest}
+	newest.Store(b)
+	return b
+}
+
+func (b *onceBody) Read(p []byte) (int, error) {
+	if b.newest.Load() != b {
+		return 0, os.ErrClosed
+	}
+	return b.Reader.Read(p)
+}
+
+func (b *onceBody) Close() error { return nil }
+
+// A proof that is of the body, too (RFC 7616 auth-int), is sent unasked, and the body after it.
+func TestBodyThatIsProved(t *testing.T) {
+	bodies := make(chan string, 9)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		bodies <- string(body)
+		if r.Header.Get("Authorization") == "" {
+			w.Header().Set("WWW-Authenticate", `Digest realm="r", nonce="n", qop="auth-int"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	tr := newTransport(t, Options{Authenticator: knowing(t, get(t, srv.URL), alice("p"))})
+	for _, sendings := range []int{2, 1} {
+		var newest atomic.Pointer[onceBody]
+		req := put(t, srv.URL+"/")
+		req.Body = openOnce(&newest)
+		req.GetBody = func() (io.ReadCloser, error) { return openOnce(&newest), nil }
+		if resp, _, err := fetch(tr, req); err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		if len(bodies) != sendings {
+			t.Fatalf("sent %d times, want %d", len(bodies), sendings)
+		}
+		for range sendings {
+			if body := <-bodies; body != "body" {
+				t.Errorf("the server has got %q", body)
+			}
+		}
+	}
+}

@@ -177,6 +177,7 @@ func (t *Transport) newBase(dial dialer, perHost int) *http.Transport {
 		MaxConnsPerHost:        perHost,
 		MaxIdleConnsPerHost:    perHost,
 		IdleConnTimeout:        idleConnTimeout,
+		TLSHandshakeTimeout:    connectTimeLimit,
 		ExpectContinueTimeout:  continueTimeout,
 		MaxResponseHeaderBytes: maxHeadBytes,
 		ReadBufferSize:         readBuffer,
@@ -221,7 +222,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, failure(req, err, true)
 	}
-	ctx := req.Context()
+	ctx := ownConnection(req.Context())
 	m := metricsOf(ctx)
 	if m == nil {
 		ctx, m = Trace(ctx, nil)
@@ -239,7 +240,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Request = req
 	if resp.StatusCode == http.StatusProxyAuthRequired && req.URL.Scheme == "http" {
-		if p := t.proxyFor(req.URL); p != nil {
+		if p := t.proxyFor(req.URL); isHTTP(p) {
 			resp.Body.Close()
 			return nil, failure(req, proxyWantsCredentials(p), true)
 		}

@@ -18,7 +18,8 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// connectTimeLimit bounds a proxy's answer to one CONNECT.
+// connectTimeLimit bounds a proxy's answer to one CONNECT, and a handshake that is not judged: the making of a connection may
+// outlive its request, and holds one of its host's places.
 const connectTimeLimit = time.Minute
 
 // tunnel is how a request of https comes through its proxy (RFC 9110 §9.3.6). The connection's making finds it in its context. It
@@ -46,10 +47,15 @@ func withTunnel(ctx context.Context, t *tunnel) context.Context {
 	return context.WithValue(ctx, tunnelKey{}, t)
 }
 
+func tunnelOf(ctx context.Context) *tunnel {
+	t, _ := ctx.Value(tunnelKey{}).(*tunnel)
+	return t
+}
+
 // tunnelling makes connections by dial, and through the tunnel that their context has.
 func (t *Transport) tunnelling(dial dialer) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		tun, _ := ctx.Value(tunnelKey{}).(*tunnel)
+		tun := tunnelOf(ctx)
 		if tun == nil {
 			return dial(ctx, network, addr)
 		}
@@ -85,16 +91,18 @@ func (t *Transport) dialProxy(ctx context.Context, dial dialer, proxy *url.URL) 
 
 // secure is c with TLS to the proxy at a place.
 func (t *Transport) secure(ctx context.Context, c net.Conn, at credential.Space) (net.Conn, error) {
-	var out *tls.Conn
 	if t.judge != nil {
-		out = t.judge.secure(ctx, t.toProxies, c, at)
-	} else {
-		config := t.toProxies.Clone()
-		config.NextProtos, config.ServerName = []string{"http/1.1"}, at.Host
-		out = tls.Client(c, config)
+		return t.judge.secure(ctx, t.toProxies, c, at)
 	}
+	config := t.toProxies.Clone()
+	config.NextProtos, config.ServerName = []string{"http/1.1"}, at.Host
 	ctx, cancel := context.WithTimeout(ctx, connectTimeLimit)
 	defer cancel()
+	return handshake(ctx, tls.Client(c, config))
+}
+
+// handshake makes a connection's, which is closed where that fails.
+func handshake(ctx context.Context, out *tls.Conn) (net.Conn, error) {
 	m := metricsOf(ctx)
 	if m != nil {
 		m.tlsStart()
@@ -104,7 +112,7 @@ func (t *Transport) secure(ctx context.Context, c net.Conn, at credential.Space)
 		m.tlsDone(out.ConnectionState(), err)
 	}
 	if err != nil {
-		c.Close()
+		out.NetConn().Close()
 		return nil, err
 	}
 	return out, nil
