@@ -232,7 +232,7 @@ func (e *errand) mend(err error) error {
 // resolve asks whom a step wants to be asked, until it is one to send or to end. resp, which may be nil, holds no connection
 // meanwhile, unless that was proven to a proxy.
 func (e *errand) resolve(x *credential.Exchange, step credential.Step, resp *http.Response) (credential.Step, error) {
-	ctx := e.req.Context()
+	ctx := outside{e.req.Context()}
 	for step.Action == credential.Ask || step.Action == credential.Refresh {
 		if resp != nil {
 			setAside(resp)
@@ -246,7 +246,7 @@ func (e *errand) resolve(x *credential.Exchange, step credential.Step, resp *htt
 			e.m.moved()
 			continue
 		}
-		answer, err := askerOf(ctx)(ctx, *step.Challenge)
+		answer, err := askerOf(e.req.Context())(ctx, *step.Challenge)
 		if err != nil {
 			return step, err
 		}

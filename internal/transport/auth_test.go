@@ -352,6 +352,33 @@ func TestTokenIsRefreshed(t *testing.T) {
 	}
 }
 
+// A request that the refresh sends does not wait for the refresh, and is no transaction of the request that does.
+func TestRefreshSendsRequests(t *testing.T) {
+	s := start(t, credentialtest.NewServer(credentialtest.Bearer("new"), nil))
+	known := credential.New()
+	if err := known.Set(t.Context(), credential.Origin(get(t, s.URL).URL), credential.Credential{Token: credential.NewSecret("old"), Persistence: credential.Session}); err != nil {
+		t.Fatal(err)
+	}
+	var tr *Transport
+	tr = newTransport(t, Options{Authenticator: credential.NewAuthenticator(known, credential.Policy{
+		Refresh: func(ctx context.Context, _ credential.Space, _ credential.Credential) (credential.Credential, error) {
+			if resp, _, err := fetch(tr, put(t, s.URL+"/token").WithContext(ctx)); err != nil || resp.StatusCode != 401 {
+				t.Errorf("the request in between: %v, %v", resp, err)
+			}
+			return credential.Credential{Token: credential.NewSecret("new")}, nil
+		},
+	})})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ctx, m := Trace(ctx, nil)
+	if resp, _, err := fetch(tr, put(t, s.URL+"/").WithContext(ctx)); err != nil || resp.StatusCode != 200 {
+		t.Errorf("%v, %v", resp, err)
+	}
+	if list := m.Transactions(); len(list) != 3 {
+		t.Errorf("transactions %+v", list)
+	}
+}
+
 // A cookie that a refusal sets goes with the next sending.
 func TestRefusalSetsCookies(t *testing.T) {
 	var cookies []string

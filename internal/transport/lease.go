@@ -198,15 +198,3 @@ func leaseOf(ctx context.Context) *lease {
 	l, _ := ctx.Value(leaseKey{}).(*lease)
 	return l
 }
-
-// ownConnection is ctx without the lease and the tunnel of another request: TLS.Trust and TLS.Choose get the context of the one
-// that they are asked for, and may send requests of their own by it.
-func ownConnection(ctx context.Context) context.Context {
-	if leaseOf(ctx) != nil {
-		ctx = withLease(ctx, nil)
-	}
-	if tunnelOf(ctx) != nil {
-		ctx = withTunnel(ctx, nil)
-	}
-	return ctx
-}

@@ -222,7 +222,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, failure(req, err, true)
 	}
-	ctx := ownConnection(req.Context())
+	ctx := req.Context()
 	m := metricsOf(ctx)
 	if m == nil {
 		ctx, m = Trace(ctx, nil)

@@ -78,7 +78,7 @@ func (j *judge) govern(base *http.Transport) {
 // another request's; but whoever decides is asked for this one, and may take any time: what they decide ends with it.
 func (j *judge) secure(dial context.Context, config *tls.Config, c net.Conn, peer credential.Space) (net.Conn, error) {
 	req := dial.Value(requestKey{}).(*http.Request)
-	ctx := req.Context()
+	ctx := outside{req.Context()}
 	config = config.Clone()
 	config.ServerName = peer.Host
 	if peer.Proxy || strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {

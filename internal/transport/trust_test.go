@@ -442,9 +442,13 @@ func TestStalledHandshakeTimesOut(t *testing.T) {
 }
 
 // What decides on trust may send requests by the context that it gets: they go their own way, not by the tunnel of the request
-// that it is asked for.
+// that it is asked for, and what becomes of that one is still told exactly.
 func TestTrustSendsRequests(t *testing.T) {
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/lose" {
+			panic(http.ErrAbortHandler)
+		}
+	}))
 	srv.TLS, srv.Config.ErrorLog = serverTLS(), quiet()
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
@@ -478,8 +482,9 @@ func TestTrustSendsRequests(t *testing.T) {
 			return nil
 		}},
 	})
-	if _, _, err := fetch(tr, get(t, "https://a.test/")); err != nil {
-		t.Error(err)
+	e := wantCode(t, second3(fetch(tr, put(t, "https://a.test/lose"))), task.ConnectionLost)
+	if e.Unsent {
+		t.Error("a request that has come is said to be unsent")
 	}
 	if first := <-connects; len(connects) != 0 || first != "a.test:443" || asks.Load() != 2 {
 		t.Errorf("the proxy was asked for %s and %d others, trust %d times", first, len(connects), asks.Load())
