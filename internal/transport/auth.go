@@ -94,7 +94,7 @@ func (e *errand) begin() error {
 	e.origin.Exchange = a.Begin(e.noting())
 	if p := e.t.proxyFor(e.req.URL); isHTTP(p) {
 		if e.req.URL.Scheme == "https" {
-			e.tunnel = &tunnel{proxy: p}
+			e.tunnel = newTunnel(p, e.req)
 		} else {
 			e.proxy = &party{Exchange: a.BeginProxy(p, e.noting())}
 		}

@@ -26,6 +26,7 @@ const connectTimeLimit = time.Minute
 // may outlive the request, and then serves another one to the same origin.
 type tunnel struct {
 	proxy *url.URL // http or https
+	own   string   // the request's own Proxy-Authorization: it is for CONNECT, and nothing that the server is to see
 	// next is where a connection's making goes on: the proxy had asked, and the request has the answer. It is taken once.
 	next atomic.Pointer[turn]
 }
@@ -40,6 +41,10 @@ type turn struct {
 type proxyAsks struct{ turn }
 
 func (*proxyAsks) Error() string { return "the proxy wants to know who asks" }
+
+func newTunnel(proxy *url.URL, req *http.Request) *tunnel {
+	return &tunnel{proxy: proxy, own: req.Header.Get("Proxy-Authorization")}
+}
 
 type tunnelKey struct{}
 
@@ -66,6 +71,9 @@ func (t *Transport) tunnelling(dial dialer) dialer {
 				Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr,
 				Header: http.Header{"User-Agent": {""}}, // none
 			}).WithContext(ctx),
+		}
+		if tun.own != "" {
+			d.req.Header.Set("Proxy-Authorization", tun.own)
 		}
 		c, err := d.through(ctx)
 		if err != nil {
@@ -176,6 +184,9 @@ func (d *drill) through(ctx context.Context) (net.Conn, error) {
 // begin is the Exchange with the proxy, nil without an Authenticator, and what it sends first.
 func (d *drill) begin(ctx context.Context) (*credential.Exchange, credential.Step) {
 	if d.t.opts.Authenticator == nil {
+		if d.tunnel.own != "" {
+			return nil, credential.Step{}
+		}
 		return nil, credential.Step{Value: userinfo(d.tunnel.proxy)}
 	}
 	if turn := d.tunnel.next.Swap(nil); turn != nil {
