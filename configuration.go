@@ -36,7 +36,8 @@ type Configuration struct {
 
 	// AdditionalHeaders are added to every request that has no such header of its own; names are compared
 	// case-insensitively. Authorization, Proxy-Authorization and Cookie among them do not follow a redirect to another
-	// origin. A User-Agent belongs here: without one, requests say that of net/http.
+	// origin, and Proxy-Authorization goes no further than a proxy of HTTP, where there is one. A User-Agent belongs here:
+	// without one, requests say that of net/http.
 	AdditionalHeaders http.Header
 
 	// TimeoutForRequest is the idle timer of a task: how long no byte may arrive or leave, once its connection is being

@@ -23,8 +23,8 @@ type Policy struct {
 	// Netrc is asked after the Storage; nil: none.
 	Netrc *Netrc
 	// Refresh makes a new token in place of one that a server has refused, such as by an OAuth refresh token. It may take
-	// its time; for one token it is called once, however many requests wait for it, and never twice at once. Nil: tokens are
-	// not refreshed.
+	// its time; for one token it is called once, however many requests wait for it, and never twice at once: a request that it
+	// sends by its context has no token refreshed. Nil: tokens are not refreshed.
 	Refresh func(context.Context, Space, Credential) (Credential, error)
 }
 
@@ -231,8 +231,14 @@ func (a *Authenticator) unlearn(origin Space, t *try) {
 	}
 }
 
+// refreshingKey has, in the context of Policy.Refresh, whose that is.
+type refreshingKey struct{}
+
 // refresh is a credential in place of old, which was refused: one that was made for it already, or a new one.
 func (a *Authenticator) refresh(ctx context.Context, space Space, old Credential) (Credential, error) {
+	if ctx.Value(refreshingKey{}) == a {
+		return Credential{}, errors.New("it is wanted by a request of the refresh itself")
+	}
 	select {
 	case a.refreshing <- struct{}{}:
 		defer func() { <-a.refreshing }()
@@ -246,7 +252,7 @@ func (a *Authenticator) refresh(ctx context.Context, space Space, old Credential
 	if ok {
 		return c, nil
 	}
-	c, err := a.policy.Refresh(ctx, space, old)
+	c, err := a.policy.Refresh(context.WithValue(ctx, refreshingKey{}, a), space, old)
 	if err == nil && c.Token.IsZero() {
 		err = errors.New("it gave no token")
 	}

@@ -102,7 +102,7 @@ func (e *Exchange) candidate(c choice) (Credential, source, bool) {
 	if cred, ok := e.stored(c.space); ok && usable(cred) {
 		return cred, fromStorage, true
 	}
-	if cred, ok := e.a.policy.Netrc.Find(e.origin.Host, login); ok && usable(cred) {
+	if cred, ok := e.netrc(login); ok && usable(cred) {
 		return cred, fromNetrc, true
 	}
 	return Credential{}, 0, false
@@ -122,6 +122,15 @@ func (e *Exchange) stored(space Space) (Credential, bool) {
 		}
 	}
 	return Credential{}, false
+}
+
+// netrc is what the .netrc has for the origin and a user, "" for any. A proxy gets nothing of it, which names servers: its default
+// would be for every proxy.
+func (e *Exchange) netrc(user string) (Credential, bool) {
+	if e.origin.Proxy {
+		return Credential{}, false
+	}
+	return e.a.policy.Netrc.Find(e.origin.Host, user)
 }
 
 // settled reports whether nobody is to be asked about c, because that was done before: go on as if nobody were there.

@@ -82,7 +82,7 @@ func (a *Authenticator) begin(origin Space, req *http.Request, user *url.Userinf
 	if user.String() != "" { // which is nil's
 		password, given := user.Password()
 		e.user = &Credential{User: user.Username(), Password: NewSecret(password)}
-		if c, ok := a.policy.Netrc.Find(origin.Host, user.Username()); ok && !given {
+		if c, ok := e.netrc(user.Username()); ok && !given {
 			e.user = &c
 		}
 	}

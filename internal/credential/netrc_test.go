@@ -2,6 +2,8 @@ package credential
 
 import (
 	"errors"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,4 +101,25 @@ func FuzzNetrc(f *testing.F) {
 			n.Find("a", "")
 		}
 	})
+}
+
+// Servers get what the file has, proxies nothing, not the default either.
+func TestNetrcIsForServers(t *testing.T) {
+	n, err := ParseNetrc("default login anonymous password secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := NewAuthenticator(nil, Policy{Netrc: n})
+	req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://example.com/", nil)
+	proxy, _ := url.Parse("http://example.com:3128")
+	for want, x := range map[Action]*Exchange{Send: a.Begin(req), Deliver: a.BeginProxy(proxy, req)} {
+		status, field := 401, "Www-Authenticate"
+		if want == Deliver {
+			status, field = 407, "Proxy-Authenticate"
+		}
+		resp := &http.Response{StatusCode: status, Request: req, Header: http.Header{field: {`Basic realm="r"`}}}
+		if step := x.Next(resp); step.Action != want {
+			t.Errorf("%v: %v, want %v", x, step.Action, want)
+		}
+	}
 }

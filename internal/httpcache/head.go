@@ -34,26 +34,35 @@ type head struct {
 type key [sha256.Size]byte
 
 // keyOf is the key of what GET of req's URL brings, and that URL in the form that is compared: without userinfo and
-// fragment, its host in lower case without a default port.
+// fragment, its host in lower case without a default port. The host is the Host field's; where the URL has another, that
+// is said behind it: what came from there is no answer for those who ask the host itself.
 func keyOf(req *http.Request) (key, string) { return keyOfURL(req.URL, req.Host) }
 
 func keyOfURL(u *url.URL, host string) (key, string) {
 	c := *u
 	c.User, c.Fragment, c.RawFragment, c.ForceQuery = nil, "", "", u.ForceQuery && u.RawQuery == ""
 	c.Scheme = strings.ToLower(c.Scheme)
-	if host == "" {
-		host = c.Host
-	}
-	c.Host = strings.ToLower(host)
-	if port := (&url.URL{Host: c.Host}).Port(); port == defaultPort[c.Scheme] || port == "" {
-		c.Host = strings.TrimSuffix(strings.TrimSuffix(c.Host, port), ":")
+	from := canonicalHost(c.Scheme, c.Host)
+	if c.Host = from; host != "" {
+		c.Host = canonicalHost(c.Scheme, host)
 	}
 	if c.Path == "" && c.Opaque == "" {
 		c.Path = "/"
 	}
 	s := c.String()
+	if c.Host != from {
+		s += " from " + from
+	}
 	var buffer [256]byte // most fit in
 	return sha256.Sum256(append(append(buffer[:0], http.MethodGet+" "...), s...)), s
+}
+
+func canonicalHost(scheme, host string) string {
+	host = strings.ToLower(host)
+	if port := (&url.URL{Host: host}).Port(); port == defaultPort[scheme] || port == "" {
+		host = strings.TrimSuffix(strings.TrimSuffix(host, port), ":")
+	}
+	return host
 }
 
 var defaultPort = map[string]string{"http": "80", "https": "443"}

@@ -354,6 +354,7 @@ func TestUserinfoAndHost(t *testing.T) {
 		if w.do(req); w.source != FromCache {
 			t.Error("the Host field is part of the URL")
 		}
+		w.get("https://other.example/page", 200, "x", FromNetwork) // the host itself was not asked
 	})
 }
 

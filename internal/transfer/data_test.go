@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -263,3 +265,27 @@ func (quiet) Response(context.Context, *task.Response) error { return nil }
 func (quiet) Sent(int64, int64)                              {}
 func (quiet) Received(int64, int64)                          {}
 func (quiet) Data(context.Context, []byte) error             { return nil }
+
+// A request that is redirected to where nobody is was applied by whoever answered 303, and not by who passes it on.
+func TestUnsentAfterARedirect(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	for asked, unsent := range map[string]bool{"POST 302": false, "POST 303": false, "POST 307": true, "POST 308": true, "GET 302": true} {
+		method, code, _ := strings.Cut(asked, " ")
+		status, _ := strconv.Atoi(code)
+		srv := httptest.NewServer(http.RedirectHandler("http://"+l.Addr().String()+"/", status))
+		t.Cleanup(srv.Close)
+		a := newDownload(t, newTransport(t, transport.Options{}), srv.URL+"/", filepath.Join(t.TempDir(), "f"))
+		a.Spec.Kind, a.Spec.Download = task.Data, nil
+		if a.Spec.Request.Method = method; method == "POST" {
+			a.Body = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("x")), nil }
+		}
+		_, err := Run(t.Context(), a)
+		if e, ok := err.(*task.Error); !ok || e.Code != task.CannotConnect || e.Unsent != unsent {
+			t.Errorf("%s: %v, unsent %v, want %v", asked, err, ok && e.Unsent, unsent)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -88,7 +89,7 @@ type Result struct {
 // Run runs one attempt to its end. ctx ends it before; what has arrived of a download is then on disk and recorded when
 // Run returns.
 //
-// An error is a *task.Error, with Unsent set where no byte of the request had left, but for two: the Observer's own is
+// An error is a *task.Error, with Unsent set where no byte of the request had left or nothing of it was looked at, but for two: the Observer's own is
 // returned as it is, and context.Cause(ctx) where ctx ended the attempt. After either Run may be called again.
 func Run(ctx context.Context, a *Attempt) (Result, error) {
 	stop := a.Stop
@@ -107,7 +108,25 @@ func Run(ctx context.Context, a *Attempt) (Result, error) {
 	}
 	r.result.Transactions = r.metrics.Transactions()
 	r.result.Unsent = r.unsent()
+	if e, ok := err.(*task.Error); ok && e.Unsent && r.applied() {
+		sent := *e
+		sent.Unsent = false
+		err = &sent
+	}
 	return r.result, err
+}
+
+// applied reports that an earlier request than the last one may have done something, as one that is answered by 303 has.
+// GET and HEAD do nothing, nor does what is refused or passed on with its method (307, 308).
+func (r *run) applied() bool {
+	return slices.ContainsFunc(r.result.Transactions, func(x task.Transaction) bool {
+		switch x.Status {
+		case 0, http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusTemporaryRedirect, http.StatusPermanentRedirect,
+			http.StatusExpectationFailed:
+			return false
+		}
+		return x.Method != http.MethodGet && x.Method != http.MethodHead
+	})
 }
 
 // unsent is Result.Unsent: all that was sent was refused, but for the last, which may not have left. One that a redirect

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"net/http/httptrace"
 	"slices"
 
 	"github.com/urlsession/urlsession/internal/credential"
@@ -35,4 +36,17 @@ func WithAnswer(ctx context.Context, c credential.Challenge, a credential.Answer
 func askerOf(ctx context.Context) Asker {
 	fn, _ := ctx.Value(askerKey{}).(Asker)
 	return fn
+}
+
+// outside is a request's context for whoever is asked on its behalf, and may send requests by it: it ends with the request, and
+// has nothing of how that one is sent, traced and answered.
+type outside struct{ context.Context }
+
+func (c outside) Value(key any) any {
+	switch v := c.Context.Value(key).(type) {
+	case *httptrace.ClientTrace, *Metrics, *lease, *tunnel, Asker, []answered:
+		return nil
+	default:
+		return v
+	}
 }

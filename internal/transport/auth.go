@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/httpcache"
@@ -23,8 +22,9 @@ type errand struct {
 	tunnel *tunnel // of https; nil: there is none
 	lease  *lease  // nil: any connection will do
 
-	step  credential.Step // what the next sending is for
-	asker *party          // who wants it
+	opened bool            // the body was read for an Exchange: the request's own may have ended with that
+	step   credential.Step // what the next sending is for
+	asker  *party          // who wants it
 }
 
 // party is who may want to know who asks.
@@ -91,12 +91,12 @@ func prepare(ctx context.Context, x *credential.Exchange) {
 
 func (e *errand) begin() error {
 	a := e.t.opts.Authenticator
-	e.origin.Exchange = a.Begin(e.req)
+	e.origin.Exchange = a.Begin(e.noting())
 	if p := e.t.proxyFor(e.req.URL); isHTTP(p) {
 		if e.req.URL.Scheme == "https" {
-			e.tunnel = &tunnel{proxy: p}
+			e.tunnel = newTunnel(p, e.req)
 		} else {
-			e.proxy = &party{Exchange: a.BeginProxy(p, e.req)}
+			e.proxy = &party{Exchange: a.BeginProxy(p, e.noting())}
 		}
 	}
 	for p := range e.parties {
@@ -107,6 +107,20 @@ func (e *errand) begin() error {
 		return nil
 	}
 	return e.takeLease()
+}
+
+// noting is the request as an Exchange gets it, which opens the body where a proof is also of that (Digest's auth-int).
+func (e *errand) noting() *http.Request {
+	open := e.req.GetBody
+	if open == nil {
+		return e.req
+	}
+	out := e.req.WithContext(e.req.Context())
+	out.GetBody = func() (io.ReadCloser, error) {
+		e.opened = true
+		return open()
+	}
+	return out
 }
 
 // users are as whom a connection of this request may be known.
@@ -146,7 +160,10 @@ func (e *errand) outgoing() (*http.Request, error) {
 	}
 	switch {
 	case e.step.Action != credential.Send: // it is sent for the first time
-		return out, nil
+		if !e.opened {
+			return out, nil
+		}
+		closeBody(out)
 	case e.step.NoBody:
 		return withoutBody(out), nil
 	}
@@ -197,7 +214,7 @@ func (e *errand) mend(err error) error {
 		e.step, e.asker = credential.Step{Action: credential.Send}, nil
 		return nil
 	}
-	if e.lease == nil && strings.Contains(err.Error(), "HTTP_1_1_REQUIRED") { // RFC 9113 §7: as IIS has it before NTLM
+	if e.lease == nil && says(err, "HTTP_1_1_REQUIRED") { // RFC 9113 §7: as IIS has it before NTLM
 		e.step, e.asker = credential.Step{Action: credential.Send, HTTP1: true}, nil
 		return nil
 	}
@@ -215,7 +232,7 @@ func (e *errand) mend(err error) error {
 // resolve asks whom a step wants to be asked, until it is one to send or to end. resp, which may be nil, holds no connection
 // meanwhile, unless that was proven to a proxy.
 func (e *errand) resolve(x *credential.Exchange, step credential.Step, resp *http.Response) (credential.Step, error) {
-	ctx := e.req.Context()
+	ctx := outside{e.req.Context()}
 	for step.Action == credential.Ask || step.Action == credential.Refresh {
 		if resp != nil {
 			setAside(resp)
@@ -229,7 +246,7 @@ func (e *errand) resolve(x *credential.Exchange, step credential.Step, resp *htt
 			e.m.moved()
 			continue
 		}
-		answer, err := askerOf(ctx)(ctx, *step.Challenge)
+		answer, err := askerOf(e.req.Context())(ctx, *step.Challenge)
 		if err != nil {
 			return step, err
 		}

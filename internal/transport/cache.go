@@ -43,7 +43,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if w.t.judge != nil {
 		req = req.WithContext(w.t.judge.forRequest(ctx, req))
 	}
-	if l, ok := ctx.Value(leaseKey{}).(*lease); ok {
+	if l := leaseOf(ctx); l != nil {
 		return l.RoundTrip(req)
 	}
 	resp, err := w.t.base.RoundTrip(req)

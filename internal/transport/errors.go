@@ -73,7 +73,16 @@ func dialed(err error) bool {
 }
 
 // refused reports that an HTTP/2 server says that it has not looked at the request (RFC 9113 §8.7).
-func refused(err error) bool { return strings.Contains(err.Error(), "REFUSED_STREAM") }
+func refused(err error) bool { return says(err, "REFUSED_STREAM") }
+
+// says reports that net/http's error names a code of HTTP/2, whose type it does not export. The URL, and whatever else an
+// Error has been given, may have any words.
+func says(err error, code string) bool {
+	if e, ok := errors.AsType[*task.Error](err); ok {
+		err = e.Err
+	}
+	return err != nil && strings.Contains(err.Error(), code)
+}
 
 func codeOf(err error) task.Code {
 	if code, ok := errors.AsType[task.Code](err); ok {

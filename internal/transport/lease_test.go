@@ -366,3 +366,20 @@ func TestLeaseEndsWithItsResponse(t *testing.T) {
 		}
 	}
 }
+
+// A URL that has the name of a code of HTTP/2 in it says nothing of what the server did: a POST is sent once.
+func TestCodeInAURL(t *testing.T) {
+	var came atomic.Int32
+	addr := serveRaw(t, func(c net.Conn) {
+		if req, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			io.Copy(io.Discard, req.Body)
+			came.Add(1)
+		}
+	})
+	tr := newTransport(t, Options{Authenticator: credential.NewAuthenticator(nil, credential.Policy{})})
+	req := put(t, "http://"+addr+"/HTTP_1_1_REQUIRED/REFUSED_STREAM")
+	req.Method = "POST"
+	if e := wantCode(t, second(tr.RoundTrip(req)), task.ConnectionLost); came.Load() != 1 || e.Unsent {
+		t.Errorf("sent %d times, unsent %v", came.Load(), e.Unsent)
+	}
+}

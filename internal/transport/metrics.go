@@ -321,7 +321,7 @@ func (m *Metrics) tlsStart() { m.note(true, func(x *transaction) { x.tlsAt = tim
 
 func (m *Metrics) tlsDone(_ tls.ConnectionState, err error) {
 	m.note(true, func(x *transaction) {
-		x.tls = time.Since(x.tlsAt)
+		x.tls += time.Since(x.tlsAt) // a proxy's, and the origin's
 		x.handshakeFailed = err != nil
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/task"
 	origin "github.com/urlsession/urlsession/urlsessiontest"
 )
@@ -171,6 +172,19 @@ func TestBadProxies(t *testing.T) {
 	} {
 		if got := (Proxy{URL: raw}).String(); got != want {
 			t.Errorf("%q reads %q, want %q", raw, got, want)
+		}
+	}
+}
+
+// A 407 that an origin says, through a proxy that speaks no HTTP, is a response as any.
+func TestOriginThatSaysProxy(t *testing.T) {
+	proxy := origin.NewProxy()
+	t.Cleanup(proxy.Close)
+	addr := serveRaw(t, answer("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 2\r\n\r\nno"))
+	for _, a := range []*credential.Authenticator{nil, knowing(t, get(t, "http://"+addr), alice("p"))} {
+		tr := newTransport(t, Options{Proxy: Proxy{URL: proxy.SOCKS}, Authenticator: a})
+		if resp, body, err := fetch(tr, get(t, "http://"+addr+"/")); err != nil || resp.StatusCode != 407 || string(body) != "no" {
+			t.Errorf("%v, %q, %v", resp, body, err)
 		}
 	}
 }

@@ -177,6 +177,7 @@ func (t *Transport) newBase(dial dialer, perHost int) *http.Transport {
 		MaxConnsPerHost:        perHost,
 		MaxIdleConnsPerHost:    perHost,
 		IdleConnTimeout:        idleConnTimeout,
+		TLSHandshakeTimeout:    connectTimeLimit,
 		ExpectContinueTimeout:  continueTimeout,
 		MaxResponseHeaderBytes: maxHeadBytes,
 		ReadBufferSize:         readBuffer,
@@ -239,7 +240,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Request = req
 	if resp.StatusCode == http.StatusProxyAuthRequired && req.URL.Scheme == "http" {
-		if p := t.proxyFor(req.URL); p != nil {
+		if p := t.proxyFor(req.URL); isHTTP(p) {
 			resp.Body.Close()
 			return nil, failure(req, proxyWantsCredentials(p), true)
 		}
@@ -256,7 +257,7 @@ func (t *Transport) tunnelled(req *http.Request) *http.Request {
 	if !isHTTP(p) {
 		return req
 	}
-	return req.WithContext(withTunnel(req.Context(), &tunnel{proxy: p}))
+	return req.WithContext(withTunnel(req.Context(), newTunnel(p, req)))
 }
 
 // send sends req once, with the jar's cookies: a task.Transaction.
@@ -290,17 +291,22 @@ func prepared(ctx context.Context, req *http.Request) *http.Request {
 	return out
 }
 
-// outgoing is req as it is sent: with cookies and, without an Authenticator, the URL's credentials.
+// outgoing is req as it is sent: with cookies and, without an Authenticator, the URL's credentials; and without what is the
+// business of the proxy that it is tunnelled through.
 func (t *Transport) outgoing(req *http.Request) *http.Request {
 	cookies := t.cookiesFor(req)
 	basic := t.opts.Authenticator == nil && req.URL.User != nil && req.Header.Get("Authorization") == ""
-	if len(cookies) == 0 && !basic {
+	forProxy := req.Header["Proxy-Authorization"] != nil && tunnelOf(req.Context()) != nil
+	if len(cookies) == 0 && !basic && !forProxy {
 		return req
 	}
 	out := req.WithContext(req.Context())
 	out.Header = cloneHeader(req.Header)
 	if len(cookies) > 0 {
 		t.addCookies(out, cookies)
+	}
+	if forProxy {
+		out.Header.Del("Proxy-Authorization")
 	}
 	if basic {
 		password, _ := req.URL.User.Password()

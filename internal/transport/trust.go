@@ -39,8 +39,8 @@ func (j *judge) forRequest(ctx context.Context, req *http.Request) context.Conte
 	return context.WithValue(ctx, requestKey{}, req)
 }
 
-// govern makes the secure connections of base, whose handshake stays net/http's to make. What base sees of proxies for https, it
-// sees no longer: those of HTTP it does not see anyway.
+// govern makes the secure connections of base. What base sees of proxies for https, it sees no longer: those of HTTP it does
+// not see anyway.
 func (j *judge) govern(base *http.Transport) {
 	seen := base.Proxy
 	if seen == nil {
@@ -70,14 +70,15 @@ func (j *judge) govern(base *http.Transport) {
 		if err != nil {
 			return nil, err
 		}
-		return j.secure(ctx, base.TLSClientConfig, c, peer), nil
+		return j.secure(ctx, base.TLSClientConfig, c, peer)
 	}
 }
 
-// secure is the client's side of TLS over c, for the request of ctx.
-func (j *judge) secure(ctx context.Context, config *tls.Config, c net.Conn, peer credential.Space) *tls.Conn {
-	req := ctx.Value(requestKey{}).(*http.Request)
-	ctx = req.Context() // net/http has cut the end of it off, so that the connection may be another request's
+// secure is c with TLS to a peer, for the request of ctx. net/http has cut the end of that off, so that the connection may be
+// another request's; but whoever decides is asked for this one, and may take any time: what they decide ends with it.
+func (j *judge) secure(dial context.Context, config *tls.Config, c net.Conn, peer credential.Space) (net.Conn, error) {
+	req := dial.Value(requestKey{}).(*http.Request)
+	ctx := outside{req.Context()}
 	config = config.Clone()
 	config.ServerName = peer.Host
 	if peer.Proxy || strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
@@ -97,7 +98,10 @@ func (j *judge) secure(ctx context.Context, config *tls.Config, c net.Conn, peer
 		}
 		return j.present(asked, chosen), nil
 	}
-	return tls.Client(c, config)
+	dial, cancel := context.WithCancel(dial)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	return handshake(dial, tls.Client(c, config))
 }
 
 // verify judges a peer, in each handshake: what a ticket resumes is judged again.

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -14,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/credential"
@@ -397,4 +399,94 @@ func TestJudgedUpgrade(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A server that stalls in the midst of a handshake does not keep its host's places. Of one that is judged the request's end
+// ends it.
+func TestStalledHandshake(t *testing.T) {
+	came := make(chan struct{}, 9)
+	addr := serveRaw(t, func(c net.Conn) {
+		came <- struct{}{}
+		io.Copy(io.Discard, c)
+	})
+	for _, proxy := range []string{"", "https://" + addr} {
+		tr := newTransport(t, Options{MaxConnsPerHost: 1, Proxy: Proxy{URL: proxy}, TLS: TLS{
+			Trust: func(_ context.Context, _ credential.Space, _ []*x509.Certificate, found error) error { return found },
+		}})
+		for range 3 {
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- second(tr.RoundTrip(get(t, "https://"+addr+"/").WithContext(ctx))) }()
+			select {
+			case <-came:
+			case <-time.After(30 * time.Second):
+				t.Error("a request waits for a handshake that nobody wants any more")
+			}
+			cancel()
+			wantCode(t, <-done, task.Cancelled)
+		}
+		tr.CloseIdleConnections()
+	}
+}
+
+// Of one that is not judged a minute does.
+func TestStalledHandshakeTimesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := newTransport(t, Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			go io.Copy(io.Discard, theirs)
+			return ours, nil
+		}})
+		wantCode(t, second(tr.RoundTrip(get(t, "https://a.test/"))), task.TimedOut)
+	})
+}
+
+// What decides on trust may send requests by the context that it gets: they go their own way, not by the tunnel of the request
+// that it is asked for, and what becomes of that one is still told exactly.
+func TestTrustSendsRequests(t *testing.T) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/lose" {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	srv.TLS, srv.Config.ErrorLog = serverTLS(), quiet()
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	to := srv.Listener.Addr().String()
+	connects := make(chan string, 9)
+	proxy := serveRaw(t, func(c net.Conn) { // to one server, whatever it is asked for
+		req, err := http.ReadRequest(bufio.NewReader(c))
+		if err != nil {
+			return
+		}
+		connects <- req.Host
+		up, err := new(net.Dialer).DialContext(t.Context(), "tcp", to)
+		if err != nil {
+			return
+		}
+		defer up.Close()
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+		go io.Copy(c, up)
+		io.Copy(up, c)
+	})
+	var tr *Transport
+	var asks atomic.Int32
+	tr = newTransport(t, Options{
+		Proxy: Proxy{URL: "http://" + proxy, Except: "127.0.0.1"},
+		TLS: TLS{Insecure: true, Trust: func(ctx context.Context, peer credential.Space, _ []*x509.Certificate, _ error) error {
+			if asks.Add(1); peer.Host == "a.test" {
+				if _, _, err := fetch(tr, get(t, srv.URL).WithContext(ctx)); err != nil {
+					t.Errorf("the request in between: %v", err)
+				}
+			}
+			return nil
+		}},
+	})
+	e := wantCode(t, second3(fetch(tr, put(t, "https://a.test/lose"))), task.ConnectionLost)
+	if e.Unsent {
+		t.Error("a request that has come is said to be unsent")
+	}
+	if first := <-connects; len(connects) != 0 || first != "a.test:443" || asks.Load() != 2 {
+		t.Errorf("the proxy was asked for %s and %d others, trust %d times", first, len(connects), asks.Load())
+	}
 }

@@ -18,13 +18,15 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// connectTimeLimit bounds a proxy's answer to one CONNECT.
+// connectTimeLimit bounds a proxy's answer to one CONNECT, and a handshake that is not judged: the making of a connection may
+// outlive its request, and holds one of its host's places.
 const connectTimeLimit = time.Minute
 
 // tunnel is how a request of https comes through its proxy (RFC 9110 §9.3.6). The connection's making finds it in its context. It
 // may outlive the request, and then serves another one to the same origin.
 type tunnel struct {
 	proxy *url.URL // http or https
+	own   string   // the request's own Proxy-Authorization: it is for CONNECT, and nothing that the server is to see
 	// next is where a connection's making goes on: the proxy had asked, and the request has the answer. It is taken once.
 	next atomic.Pointer[turn]
 }
@@ -40,16 +42,25 @@ type proxyAsks struct{ turn }
 
 func (*proxyAsks) Error() string { return "the proxy wants to know who asks" }
 
+func newTunnel(proxy *url.URL, req *http.Request) *tunnel {
+	return &tunnel{proxy: proxy, own: req.Header.Get("Proxy-Authorization")}
+}
+
 type tunnelKey struct{}
 
 func withTunnel(ctx context.Context, t *tunnel) context.Context {
 	return context.WithValue(ctx, tunnelKey{}, t)
 }
 
+func tunnelOf(ctx context.Context) *tunnel {
+	t, _ := ctx.Value(tunnelKey{}).(*tunnel)
+	return t
+}
+
 // tunnelling makes connections by dial, and through the tunnel that their context has.
 func (t *Transport) tunnelling(dial dialer) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		tun, _ := ctx.Value(tunnelKey{}).(*tunnel)
+		tun := tunnelOf(ctx)
 		if tun == nil {
 			return dial(ctx, network, addr)
 		}
@@ -60,6 +71,9 @@ func (t *Transport) tunnelling(dial dialer) dialer {
 				Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr,
 				Header: http.Header{"User-Agent": {""}}, // none
 			}).WithContext(ctx),
+		}
+		if tun.own != "" {
+			d.req.Header.Set("Proxy-Authorization", tun.own)
 		}
 		c, err := d.through(ctx)
 		if err != nil {
@@ -85,16 +99,18 @@ func (t *Transport) dialProxy(ctx context.Context, dial dialer, proxy *url.URL) 
 
 // secure is c with TLS to the proxy at a place.
 func (t *Transport) secure(ctx context.Context, c net.Conn, at credential.Space) (net.Conn, error) {
-	var out *tls.Conn
 	if t.judge != nil {
-		out = t.judge.secure(ctx, t.toProxies, c, at)
-	} else {
-		config := t.toProxies.Clone()
-		config.NextProtos, config.ServerName = []string{"http/1.1"}, at.Host
-		out = tls.Client(c, config)
+		return t.judge.secure(ctx, t.toProxies, c, at)
 	}
+	config := t.toProxies.Clone()
+	config.NextProtos, config.ServerName = []string{"http/1.1"}, at.Host
 	ctx, cancel := context.WithTimeout(ctx, connectTimeLimit)
 	defer cancel()
+	return handshake(ctx, tls.Client(c, config))
+}
+
+// handshake makes a connection's, which is closed where that fails.
+func handshake(ctx context.Context, out *tls.Conn) (net.Conn, error) {
 	m := metricsOf(ctx)
 	if m != nil {
 		m.tlsStart()
@@ -104,7 +120,7 @@ func (t *Transport) secure(ctx context.Context, c net.Conn, at credential.Space)
 		m.tlsDone(out.ConnectionState(), err)
 	}
 	if err != nil {
-		c.Close()
+		out.NetConn().Close()
 		return nil, err
 	}
 	return out, nil
@@ -168,6 +184,9 @@ func (d *drill) through(ctx context.Context) (net.Conn, error) {
 // begin is the Exchange with the proxy, nil without an Authenticator, and what it sends first.
 func (d *drill) begin(ctx context.Context) (*credential.Exchange, credential.Step) {
 	if d.t.opts.Authenticator == nil {
+		if d.tunnel.own != "" {
+			return nil, credential.Step{}
+		}
 		return nil, credential.Step{Value: userinfo(d.tunnel.proxy)}
 	}
 	if turn := d.tunnel.next.Swap(nil); turn != nil {

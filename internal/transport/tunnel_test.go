@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -411,4 +412,35 @@ func TestSOCKSByStorage(t *testing.T) {
 	}
 	tr = newTransport(t, Options{Proxy: Proxy{URL: strings.Replace(proxy.SOCKS, "//", "//bob:secret@", 1)}, Authenticator: a})
 	wantCode(t, second(tr.RoundTrip(put(t, srv.URL+"/"))), task.AuthenticationRequired)
+}
+
+// A Proxy-Authorization of the request's own goes to the proxy, and not through the tunnel to the server.
+func TestOwnProxyAuthorization(t *testing.T) {
+	proxy := origin.NewProxy(origin.ProxyCredentials("u", "secret"))
+	t.Cleanup(proxy.Close)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Proxy-Authorization") != "" || r.Header.Get("Mine") != "x" {
+			t.Errorf("the server has got %v", r.Header)
+		}
+	}))
+	srv.TLS, srv.Config.ErrorLog = serverTLS(), quiet()
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	for _, a := range []*credential.Authenticator{nil, credential.NewAuthenticator(nil, credential.Policy{})} {
+		for password, ok := range map[string]bool{"secret": true, "wrongsecret": false} {
+			tr := newTransport(t, Options{TLS: TLS{Insecure: true}, Proxy: Proxy{URL: strings.Replace(proxy.URL, "//", "//v:w@", 1)}, Authenticator: a})
+			req := get(t, srv.URL)
+			req.SetBasicAuth("u", password)
+			req.Header = http.Header{"Proxy-Authorization": req.Header["Authorization"], "Mine": {"x"}}
+			resp, _, err := fetch(tr, req)
+			if !ok {
+				wantCode(t, err, task.AuthenticationRequired)
+			} else if err != nil || resp.StatusCode != 200 {
+				t.Errorf("%v, %v", resp, err)
+			}
+			if req.Header.Get("Proxy-Authorization") == "" {
+				t.Error("the request was changed")
+			}
+		}
+	}
 }
