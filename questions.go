@@ -60,6 +60,9 @@ func (d *decider) answer() {
 
 func (d *decider) answerOne(q question) {
 	rec, err := d.s.svc.Task(q.ctx, q.id)
+	for errors.Is(err, task.DaemonLost) && pause(q.ctx, askAgain) {
+		rec, err = d.s.svc.Task(q.ctx, q.id)
+	}
 	if err != nil || rec.Waiting == nil || rec.Waiting.Ticket != q.challenge.Ticket {
 		return // it was answered meanwhile, by whomever
 	}
