@@ -9,19 +9,25 @@ import (
 	"github.com/urlsession/urlsession/internal/control"
 )
 
-// A daemon that is lost when a question's turn has come takes none away: it is called for once there is one again.
+// A daemon that is lost when a question's turn has come takes none away: it is called for once there is one again. A call for a
+// task that has ended meanwhile ends too.
 func TestQuestionsOutliveALostDaemon(t *testing.T) {
 	srv := locked(t)
 	d := startDaemon(t)
 	d.lasting = true
 	d.attach(t, nil) // which opens the session
 	const n = questionsAtOnce + 4
-	entered, enough := make(chan TaskID, n), make(chan struct{})
+	entered, enough, ended := make(chan TaskID, n), make(chan struct{}), make(chan struct{})
 	c := d.configuration(func(c *Configuration) {
 		c.OnChallenge = func(ctx context.Context, task *Task, _ Challenge) ChallengeAnswer {
 			entered <- task.Identifier()
+			turn := enough
+			if task.Identifier() == 1 {
+				turn = nil
+				defer close(ended)
+			}
 			select {
-			case <-enough:
+			case <-turn:
 			case <-ctx.Done():
 			}
 			return ChallengeAnswer{Disposition: AnswerLater}
@@ -31,17 +37,17 @@ func TestQuestionsOutliveALostDaemon(t *testing.T) {
 	o.Patience = 50 * time.Millisecond
 	s := newBackground(c, control.NewClient(o), refusing{})
 	defer s.Close()
-	tasks := make([]*Task, n)
-	for i := range tasks {
-		var err error
-		if tasks[i], err = s.DataTask(within(t), Get(fmt.Sprint(srv.URL, "/", i))); err != nil {
+	called := make(map[TaskID]int)
+	for i := range n {
+		task, err := s.DataTask(within(t), Get(fmt.Sprint(srv.URL, "/", i)))
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	for _, task := range tasks {
 		challengeOfTask(t, task, 1)
+		if task.Identifier() == 1 { // the first call is its
+			called[<-entered]++
+		}
 	}
-	called := make(map[TaskID]int)
 	calls := func(n int) {
 		t.Helper()
 		for range n {
@@ -53,13 +59,23 @@ func TestQuestionsOutliveALostDaemon(t *testing.T) {
 			}
 		}
 	}
-	calls(questionsAtOnce)
+	calls(questionsAtOnce - 1)
 	d.kill()
 	close(enough)
 	<-time.After(10 * o.Patience) // the daemon is lost to those whose turn it is
+	for _, lost := range d.sessions() {
+		if err := lost.Cancel(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
 	d.next(t)
 	calls(n - questionsAtOnce)
 	if len(called) != n {
 		t.Errorf("called for %v", called)
+	}
+	select {
+	case <-ended:
+	case <-within(t).Done():
+		t.Fatal("the call for a task that has ended goes on")
 	}
 }
