@@ -60,6 +60,9 @@ func (d *decider) answer() {
 
 func (d *decider) answerOne(q question) {
 	rec, err := d.s.svc.Task(q.ctx, q.id)
+	for errors.Is(err, task.DaemonLost) && pause(q.ctx, askAgain) {
+		rec, err = d.s.svc.Task(q.ctx, q.id)
+	}
 	if err != nil || rec.Waiting == nil || rec.Waiting.Ticket != q.challenge.Ticket {
 		return // it was answered meanwhile, by whomever
 	}
@@ -80,15 +83,22 @@ func (d *decider) answerOne(q question) {
 func (d *decider) attend(ctx context.Context, c *control.Client) {
 	for {
 		info, err := c.Info(ctx)
+		open := make(map[task.ID]string) // tickets
 		for rec, listed := range c.Tasks(ctx) {
 			if err = errors.Join(err, listed); err != nil {
 				break
 			}
 			if w := rec.Waiting; w != nil && w.Challenge != nil {
+				open[rec.ID] = w.Challenge.Ticket
 				d.challenge(ctx, rec.ID, *w.Challenge)
 			}
 		}
 		if err == nil {
+			for id, c := range d.asked { // of which it was not heard that they ended
+				if open[id] != c.ticket {
+					d.stop(id)
+				}
+			}
 			err = d.hear(ctx, task.EventQuery{After: &info.Last, DurableOnly: true})
 		}
 		if err == nil || errors.Is(err, task.SessionInvalidated) || errors.Is(err, task.ResourceUnavailable) || !pause(ctx, askAgain) {

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/task"
+	"github.com/urlsession/urlsession/urlsessiontest"
 )
 
 func asking(spec task.Spec) task.Spec {
@@ -108,5 +110,40 @@ func TestBackgroundAsksOfNothingElse(t *testing.T) {
 		spec.Policy.Ask = ask
 		_, err := c.Create(within(t), spec, nil)
 		says(t, err, "redirects and responses")
+	}
+}
+
+// TestParkedDownloadGoesOn from what it had when it was asked, over kills, and so does one that was cancelled meanwhile.
+func TestParkedDownloadGoesOn(t *testing.T) {
+	for _, cancelled := range []bool{false, true} {
+		srv, state := origin(t), t.TempDir()
+		file := urlsessiontest.Body{Seed: 2, Size: 32 << 20}
+		srv.Publish("/f", urlsessiontest.Resource{Content: file, ETag: `"v1"`})
+		srv.Script("/f", urlsessiontest.CloseAt(urlsessiontest.AtBody(file.Size/2)))
+		srv.Always("/f", urlsessiontest.When(func(r *http.Request) bool { return r.Header.Get("Authorization") != basicMe },
+			urlsessiontest.Unauthorized(`Basic realm="r"`)))
+		child := startChild(t, state)
+		c := dial(t, state, "s")
+		spec := asking(download(srv.URL+"/f", filepath.Join(t.TempDir(), "f")))
+		id := create(t, c, spec)
+		asked(t, c, id)
+		child.kill()
+		startChild(t, state)
+		w := asked(t, c, id)
+		if cancelled {
+			must(t, c.Cancel(within(t), id))
+			rec := end(t, c, id)
+			if rec.ResumeData == nil {
+				t.Fatal("it has no resume data")
+			}
+			spec.Download.Resume = rec.ResumeData
+			id = create(t, c, spec)
+			w = asked(t, c, id)
+		}
+		must(t, c.Answer(within(t), id, w.Ticket, answerOf("me", credentialMarker, "")))
+		must(t, file.CheckFile(succeed(t, c, id).Path))
+		if again := srv.Sent("/f") - file.Size; again > 8<<20 {
+			t.Errorf("%d bytes were sent twice", again)
+		}
 	}
 }

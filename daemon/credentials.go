@@ -6,6 +6,7 @@ import (
 
 	"github.com/urlsession/urlsession/internal/control"
 	"github.com/urlsession/urlsession/internal/credential"
+	"github.com/urlsession/urlsession/internal/engine"
 	"github.com/urlsession/urlsession/internal/seal"
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -45,11 +46,51 @@ func (s *session) keep(ctx context.Context, taken credential.Stored) error {
 	return err
 }
 
-// taken keeps a credential, which tasks that wait for one of its space then try.
+// taken keeps a credential, which tasks that wait for one of its space then try, unless it was there before.
 func (s *session) taken(ctx context.Context, c credential.Stored) error {
+	before, had := s.credentials.Default(c.Space)
 	err := s.keep(ctx, c)
-	s.CredentialStored(task.ProtectionSpace{
+	if had && before.Equal(c.Credential) {
+		return err
+	}
+	space := task.ProtectionSpace{
 		Proxy: c.Space.Proxy, Scheme: c.Space.Scheme, Host: c.Space.Host, Port: c.Space.Port, Realm: c.Space.Realm, Method: string(c.Space.Method),
-	})
+	}
+	s.mu.Lock()
+	e := s.Engine
+	if e == nil { // it is being opened, and runs tasks already
+		s.untold = append(s.untold, space)
+	}
+	s.mu.Unlock()
+	if e != nil {
+		e.CredentialStored(space)
+	}
 	return err
+}
+
+// begun has the session be e's, which is told of what was taken meanwhile.
+func (s *session) begun(e *engine.Engine) {
+	s.mu.Lock()
+	s.Engine = e
+	untold := s.untold
+	s.untold = nil
+	s.mu.Unlock()
+	for _, space := range untold {
+		e.CredentialStored(space)
+	}
+}
+
+// knows is engine.Options.Known.
+func (s *session) knows(rec *task.Record) bool {
+	c := rec.Waiting.Challenge
+	s.mu.Lock()
+	chain, ok := s.kept.chain(rec.Spec.Configuration)
+	s.mu.Unlock()
+	if !ok || !chain.Credentials || c.Failures > 0 {
+		return false
+	}
+	_, ok = s.credentials.Default(credential.Space{
+		Proxy: c.Space.Proxy, Scheme: c.Space.Scheme, Host: c.Space.Host, Port: c.Space.Port, Realm: c.Space.Realm, Method: credential.Method(c.Space.Method),
+	})
+	return ok
 }

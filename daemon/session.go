@@ -33,6 +33,7 @@ type session struct {
 
 	mu         sync.Mutex
 	kept       generations
+	untold     []task.ProtectionSpace       // of which credentials were taken before the engine was there to be told
 	creating   map[int]int                  // creations under way, by the generation that their tasks will have
 	transports map[int]*transport.Transport // by generation; those that were asked for
 }
@@ -56,9 +57,11 @@ func (ss *sessions) open(ctx context.Context, id string) (*session, error) {
 		creating: make(map[int]int), transports: make(map[int]*transport.Transport),
 	}
 	s.launcher = &launcher{waits: s.waits, start: startCommand(ss.state, id), log: ss.log.With("session", id), launch: g.Newest.Launch}
-	if s.Engine, err = engine.Open(ctx, s.engineOptions(folder)); err != nil {
+	e, err := engine.Open(ctx, s.engineOptions(folder))
+	if err != nil {
 		return nil, err
 	}
+	s.begun(e)
 	s.launcher.begin()
 	return s, nil
 }
@@ -72,7 +75,7 @@ func (s *session) engineOptions(folder string) engine.Options {
 		Flush: s.flush, Reset: s.reset,
 		Bodies: &bodies{place{dir: filepath.Join(folder, "bodies")}}, Spool: &spool{place{dir: filepath.Join(folder, "spool")}},
 		Retention: ss.options.retention(),
-		Temporary: s.temporary.dir, Unattended: s.launcher.wake, Power: ss.power,
+		Temporary: s.temporary.dir, Known: s.knows, Unattended: s.launcher.wake, Power: ss.power,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -158,8 +159,8 @@ func (e *Engine) leaveAsking(r *run) {
 type kept struct {
 	n      uint64                          // times
 	last   map[task.ProtectionSpace]uint64 // of each place, the number of the last time
-	fresh  map[task.ProtectionSpace]bool   // places of which waiting tasks have not been told
-	behind bool                            // a goroutine is telling them
+	fresh  map[task.ProtectionSpace]bool   // places of which waiting tasks have not been told, or could not be
+	behind bool                            // a goroutine is telling them, or will try again
 }
 
 // placeOf is a protection space for all methods, or a challenge's.
@@ -209,27 +210,57 @@ func (e *Engine) CredentialStored(space task.ProtectionSpace) {
 	k.behind = true
 	go func() {
 		defer leave()
-		for e.useKept() {
-		}
+		e.useKept()
 	}()
 }
 
-// useKept queues the tasks that ask for what was kept since it was last called, and false says that nothing was.
-func (e *Engine) useKept() bool {
-	e.mu.Lock()
-	fresh := kept{last: make(map[task.ProtectionSpace]uint64)}
-	for place := range e.kept.fresh {
-		fresh.last[place] = 1
-	}
-	clear(e.kept.fresh)
-	if len(fresh.last) == 0 || e.stopping || e.asking == 0 {
-		e.kept.behind = false
+// useKept queues the tasks that ask for what was kept, until nothing more was. Where the store does not take that, it is tried
+// again later.
+func (e *Engine) useKept() {
+	for {
+		e.mu.Lock()
+		fresh := kept{last: make(map[task.ProtectionSpace]uint64)}
+		for place := range e.kept.fresh {
+			fresh.last[place] = 1
+		}
+		clear(e.kept.fresh)
+		if len(fresh.last) == 0 || e.stopping || e.asking == 0 {
+			e.kept.behind = false
+			e.mu.Unlock()
+			return
+		}
 		e.mu.Unlock()
-		return false
+		if e.askNoMore(func(rec *task.Record) bool { return fresh.since(placeOf(rec.Waiting.Challenge.Space), 0) }) {
+			continue
+		}
+		e.mu.Lock()
+		for place := range fresh.last {
+			e.kept.fresh[place] = true
+		}
+		e.mu.Unlock()
+		e.later("use credential", e.useKept)
+		return
 	}
+}
+
+// useKnown queues the tasks of an earlier engine that ask for what is known by now: it may have ended before it told them.
+func (e *Engine) useKnown(known func(*task.Record) bool) {
+	e.mu.Lock()
+	asking := e.asking > 0
 	e.mu.Unlock()
-	wants := func(rec *task.Record) bool {
-		return rec.AwaitsAnswer() && fresh.since(placeOf(rec.Waiting.Challenge.Space), 0)
+	if asking && !e.askNoMore(known) {
+		e.later("use credential", func() { e.useKnown(known) })
+	}
+}
+
+// askNoMore queues those tasks that ask and which chooses: their tickets end. False says that the store did not take it of some,
+// which go on asking.
+func (e *Engine) askNoMore(which func(*task.Record) bool) bool {
+	var refused atomic.Bool
+	goOn := func(r *run) {
+		if !r.gone && r.rec.AwaitsAnswer() && which(&r.rec) && r.goOnWith(r.rec.Answered) != nil && !r.fenced {
+			refused.Store(true)
+		}
 	}
 	// Those in memory first: one that has just asked may be about to be stored.
 	runs := e.resident()
@@ -237,30 +268,26 @@ func (e *Engine) useKept() bool {
 		r := runs[i]
 		r.mu.Lock()
 		defer r.unlock()
-		if false {
-			_ = r.goOnWith(r.rec.Answered) // else it goes on asking
-		}
+		goOn(r)
 	})
 	for after := task.ID(0); !e.hasStopped(); {
 		page, err := e.lasting.Pending(context.Background(), after, 1024)
 		if err != nil || len(page) == 0 {
-			break // as above
+			break // what cannot be read goes on asking
 		}
 		after = page[len(page)-1].ID
 		e.together(len(page), func(i int) {
 			if !page[i].Asks {
 				return
 			}
-			if rec, err := e.store.Load(context.Background(), page[i].ID); err != nil || !wants(&rec) {
+			if rec, err := e.store.Load(context.Background(), page[i].ID); err != nil || !rec.AwaitsAnswer() || !which(&rec) {
 				return
 			}
 			_ = e.change("use credential", page[i].ID, func(r *run) error { // as above
-				if !wants(&r.rec) {
-					return nil
-				}
-				return r.goOnWith(r.rec.Answered)
+				goOn(r)
+				return nil
 			})
 		})
 	}
-	return true
+	return !refused.Load()
 }

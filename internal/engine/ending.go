@@ -110,6 +110,16 @@ func (e *Engine) storeEnd(ctx context.Context, cancel bool) error {
 	return e.lasting.SetState(ctx, next)
 }
 
+// later calls f after saveAgain, unless the engine has stopped: the store has not taken what it writes.
+func (e *Engine) later(op string, f func()) {
+	time.AfterFunc(saveAgain, func() {
+		if leave, err := e.enter(op); err == nil {
+			defer leave()
+			f()
+		}
+	})
+}
+
 // invalidateIfDone stores the session's last event once it is closed and its last task has ended.
 func (e *Engine) invalidateIfDone() {
 	e.mu.Lock()
@@ -127,12 +137,7 @@ func (e *Engine) invalidateIfDone() {
 	if err != nil && e.lasting != nil { // it is asked again, as finish does
 		e.gone = false
 		e.mu.Unlock()
-		time.AfterFunc(saveAgain, func() {
-			if leave, err := e.enter("invalidate session"); err == nil {
-				defer leave()
-				e.invalidateIfDone()
-			}
-		})
+		e.later("invalidate session", e.invalidateIfDone)
 		return
 	}
 	e.over = true

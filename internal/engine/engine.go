@@ -72,6 +72,9 @@ type Options struct {
 	// there before such a task is created. Empty: the system's, and they are their user's to remove.
 	Temporary string
 	Resident  int // tasks that only wait and are held in memory all the same; 0: 4096
+	// Known says whether a credential is there that a task which asks was not refused: Open has such a task try it. Nil: none is.
+	// It is called from a goroutine of its own.
+	Known func(*task.Record) bool
 	// Unattended is called when the last task has ended, or one waits for an answer, events wait, and nobody iterates as the
 	// owner: see tellUnattended.
 	// It is called from a goroutine of its own, for which Stop waits.

@@ -63,6 +63,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		}
 		if state == store.Canceling {
 			e.cancelStored()
+		} else if o.Known != nil {
+			e.useKnown(o.Known)
 		}
 		e.collect(left)
 	})
@@ -86,6 +88,9 @@ func (e *Engine) inherit(ctx context.Context) (canceling []task.ID, err error) {
 		e.alive += len(page)
 		e.inherited = after
 		for i := range page {
+			if page[i].Asks {
+				e.asking++
+			}
 			switch p := &page[i]; {
 			case p.State == task.Canceling:
 				canceling = append(canceling, p.ID)
@@ -100,7 +105,6 @@ func (e *Engine) inherit(ctx context.Context) (canceling []task.ID, err error) {
 // await queues a task that is in the store alone, or puts it in the agenda. Engine.mu is held.
 func (e *Engine) await(p *store.Pending, now time.Time) {
 	if p.Asks {
-		e.asking++
 		if !p.Deadline.IsZero() {
 			e.agenda.add(p.ID, p.Deadline)
 		}

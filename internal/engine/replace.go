@@ -58,6 +58,7 @@ func (r *run) replaceURL(to string) error {
 	r.tries, r.full = 0, 0
 	switch {
 	case r.phase == attempting:
+		r.challenge = nil // it was of the old URL
 		if r.resendable() {
 			r.stop(errReplaced)
 		}

@@ -228,7 +228,8 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 	case r.rec.State == task.Suspended, stopped:
 		r.phase = idle
 		r.save()
-	case errors.Is(cause, errSuspended), errors.Is(cause, errReplaced): // and resumed since
+	case errors.Is(cause, errSuspended), errors.Is(cause, errReplaced), // and resumed since
+		errors.Is(cause, errChallenged) && r.challenge == nil: // and moved to another URL since
 		if len(r.unsaved) > 0 || r.e.lasting != nil {
 			r.save()
 		}
@@ -422,9 +423,10 @@ func (r *run) resumeLocked() error {
 
 // saveOr is save that takes a change of the record back where the store does not take it. r.mu is held.
 func (r *run) saveOr(before task.Record) error {
+	dirty := r.dirty
 	err := r.save()
 	if err != nil && !r.fenced {
-		r.rec = before
+		r.rec, r.dirty = before, dirty
 	}
 	return err
 }

@@ -58,25 +58,24 @@ func TestKilledAtADownloadsEnd(t *testing.T) {
 			}
 			return renamed && e.writtenTo(wal)
 		})
-		dl, err := s.DownloadTask(ctx, urlsession.Get(origin.URL+"/"+strconv.Itoa(round)), path)
-		if err != nil {
-			t.Fatal(err)
-		}
 		ended := make(chan error, 1)
-		go func() {
-			_, err := dl.Wait(ctx)
+		go func() { // the kill may come before the app has been told of the task, which is asked again then
+			dl, err := s.DownloadTask(ctx, urlsession.Get(origin.URL+"/"+strconv.Itoa(round)), path)
+			if err == nil {
+				_, err = dl.Wait(ctx)
+			}
 			ended <- err
 		}()
 		select {
 		case <-killed:
 			hits++
-		case err = <-ended: // it was faster
+		case err := <-ended: // it was faster
 			ended <- err
 		}
 		w.close()
 		k.kill() // it has been, or the event came late
 		k.restart()
-		if err = <-ended; err != nil {
+		if err := <-ended; err != nil {
 			t.Errorf("%s: %v", window, err)
 		}
 		if err := body.CheckFile(path); err != nil {
