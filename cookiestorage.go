@@ -132,7 +132,9 @@ func (s *CookieStorage) Export(w io.Writer) error {
 
 // Reset removes all cookies, and a sealed file with all that lies beside it but the key; a cookies.txt is written without them
 // at the next Flush. Other processes find theirs gone within a second.
-func (s *CookieStorage) Reset() error { return publicError("reset cookies", s.cookies.Reset()) }
+func (s *CookieStorage) Reset(ctx context.Context) error {
+	return publicError("reset cookies", s.cookies.Reset(ctx))
+}
 
 // Flush returns when every change that was made before is durable: fsynced. In memory alone there is nothing to do.
 func (s *CookieStorage) Flush(ctx context.Context) error {

@@ -24,7 +24,7 @@ var applicationCredentials struct {
 // what a name can be. There is one in the process. It does no I/O: the file is looked at when it is first asked.
 func ApplicationCredentialStorage(application string) (*CredentialStorage, error) {
 	if why := checkApplication(application); why != "" {
-		return nil, &Error{Op: "open credential file", Code: ErrUnknown, Err: errors.New("the name of the application " + why)}
+		return nil, &Error{Op: "open credential file", Code: ErrUnknown, Err: errors.New("the application's name " + why)}
 	}
 	return credentialsOf(application), nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/urlsession/urlsession/internal/credential"
 )
@@ -55,12 +56,20 @@ func OpenCredentialStorage(path string) (*CredentialStorage, error) {
 	return &CredentialStorage{storage: s}, nil
 }
 
-// SpaceOf is the space of all realms and methods of a URL's origin. For a proxy's, set Proxy.
+// SpaceOf is the space of all realms and methods of a URL's origin. For a proxy's, whose URL may also be a socks5 one, set Proxy.
 func SpaceOf(rawURL string) (ProtectionSpace, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Host == "" {
-		return ProtectionSpace{}, &Error{Op: "find protection space of", URL: redact(rawURL), Code: ErrBadURL,
-			Err: errors.New("it is no URL with a host, such as https://example.com/")}
+	scheme, rest, _ := strings.Cut(rawURL, ":")
+	socks := strings.EqualFold(scheme, "socks5") || strings.EqualFold(scheme, "socks5h")
+	checked := rawURL
+	if socks {
+		checked = "http:" + rest
+	}
+	if code, why := checkURL(checked); why != "" {
+		return ProtectionSpace{}, &Error{Op: "find protection space of", URL: redact(rawURL), Code: code, Err: errors.New(why)}
+	}
+	u, _ := url.Parse(checked)
+	if socks {
+		u.Scheme = "socks5"
 	}
 	return publicSpace(credential.Origin(u)), nil
 }

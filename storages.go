@@ -39,20 +39,20 @@ func (c *Configuration) flush(ctx context.Context) error {
 
 // reset empties what a session in process remembers, and removes its files. What it cannot empty does not keep it from the rest.
 func (c *Configuration) reset(ctx context.Context) error {
-	err := resetCookies(c.CookieStorage)
+	err := resetCookies(ctx, c.CookieStorage)
 	if c.CredentialStorage != nil {
 		err = errors.Join(err, c.CredentialStorage.Reset(ctx))
 	}
 	if c.URLCache != nil {
-		err = errors.Join(err, c.URLCache.Reset())
+		err = errors.Join(err, c.URLCache.Reset(ctx))
 	}
 	return err
 }
 
 // resetCookies empties a storage that can be emptied.
-func resetCookies(jar http.CookieJar) error {
-	if r, ok := jar.(interface{ Reset() error }); ok {
-		return r.Reset()
+func resetCookies(ctx context.Context, jar http.CookieJar) error {
+	if r, ok := jar.(interface{ Reset(context.Context) error }); ok {
+		return r.Reset(ctx)
 	}
 	return nil
 }

@@ -110,7 +110,9 @@ func cacheURL(op, raw string) (*url.URL, error) {
 
 // Reset removes all that is kept, with its files, and keeps what is on its way from being kept. Files of others that lie in the
 // folder stay, as does the key.
-func (c *URLCache) Reset() error { return publicError("reset the cache", c.storage.Reset()) }
+func (c *URLCache) Reset(ctx context.Context) error {
+	return publicError("reset the cache", c.storage.Reset(ctx))
+}
 
 // Size is what is kept, in bytes; of a folder, what its files take.
 func (c *URLCache) Size() (int64, error) {

@@ -381,7 +381,7 @@ func TestURLCache(t *testing.T) {
 			if err := cache.Flush(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if err := cache.Reset(); err != nil {
+			if err := cache.Reset(t.Context()); err != nil {
 				t.Error(err)
 			}
 			if all, err := cache.Entries(); err != nil || len(all) != 0 {
