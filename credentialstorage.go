@@ -41,15 +41,15 @@ func NewCredentialStorage() *CredentialStorage {
 // in a file beside it, FILE.key. Any number of storages may be open on one file, in any number of processes: each sees the
 // others' changes within a second.
 //
-// A file that is damaged, or whose key is lost, is kept as FILE.corrupt-TIME, and a new one begun. The error is for a file
-// that cannot be read for another reason, such as a keyring that is locked; it stays as it is then.
+// A file that is damaged, or whose key is lost, is kept as FILE.corrupt-TIME, and a new one begun, which slog's default logger is
+// told. The error is for a file that cannot be read for another reason, such as a keyring that is locked; it stays as it is then.
 func OpenCredentialStorage(path string) (*CredentialStorage, error) {
 	const op = "open credential file"
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, publicError(op, err)
 	}
-	s, err := credential.Open(path, credential.Options{Holders: credentialKey(path, path)})
+	s, err := credential.Open(path, credential.Options{Holders: credentialKey(path, path), Warn: warnDamaged})
 	if err != nil {
 		return nil, publicError(op, err)
 	}

@@ -36,7 +36,7 @@ func (e *Error) Error() string {
 		parts = append(parts, e.Code.Error()+" ("+strconv.Itoa(int(e.Code))+")")
 	}
 	if e.Err != nil {
-		parts = append(parts, e.Err.Error())
+		parts = append(parts, strings.ReplaceAll(e.Err.Error(), "\n", "; ")) // as errors.Join parts several
 	}
 	return strings.Join(parts, ": ")
 }

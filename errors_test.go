@@ -122,3 +122,10 @@ func TestProgressAndETA(t *testing.T) {
 		}
 	}
 }
+
+func TestErrorsOfSeveralCausesAreOneLine(t *testing.T) {
+	_, err := NewCookieStorage().Import(strings.NewReader("one\ntwo\n"))
+	if err == nil || strings.ContainsAny(err.Error(), "\n\r") || !strings.Contains(err.Error(), "line 1") || !strings.Contains(err.Error(), "line 2") {
+		t.Errorf("%v", err)
+	}
+}

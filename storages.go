@@ -3,12 +3,23 @@ package urlsession
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/urlsession/urlsession/internal/cookie"
+	"github.com/urlsession/urlsession/internal/seal"
 )
 
 // closeFor is how long Session.Close waits for the disk.
 const closeFor = 10 * time.Second
+
+// warnDamaged logs that a file was damaged and set aside, which nobody waits for. What else the storages warn of, Flush and Close return.
+func warnDamaged(err error) {
+	if errors.Is(err, seal.ErrDamaged) || errors.Is(err, cookie.ErrDamaged) {
+		slog.Warn(publicError("read file", err).Error())
+	}
+}
 
 // setCookies sets a storage that goes by the configuration's names, until the app sets another.
 func (c *Configuration) setCookies(s *CookieStorage) { c.CookieStorage, c.cookies = s, s }
