@@ -119,6 +119,8 @@ func unstorable(m AuthMethod, c Credential) string {
 		return "it has a token and a password: store two credentials"
 	case c.Token != "" && m != "" && m != AuthBearer:
 		return fmt.Sprintf("it is a token, and the space's method is %s: that of tokens is %s", m, AuthBearer)
+	case strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "its token has a space, or a character that a header field cannot have; is there a line break at its end?"
 	case c.Token == "" && m == AuthBearer:
 		return fmt.Sprintf("it has no token, and %s proves by one", AuthBearer)
 	}

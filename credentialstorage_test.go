@@ -214,6 +214,7 @@ func TestCredentialsThatAreRefused(t *testing.T) {
 		"a port":             {in(func(s *ProtectionSpace) { s.Port = 70000 }), user("u", "p"), "port"},
 		"server trust":       {in(func(s *ProtectionSpace) { s.Method = AuthServerTrust }), user("u", "p"), "method"},
 		"a token for Basic":  {in(func(s *ProtectionSpace) { s.Method = AuthBasic }), Credential{Token: "t", Persistence: PersistencePermanent}, "Bearer"},
+		"a line in a token":  {exampleSpace, Credential{Token: "t\r\nX: y", Persistence: PersistencePermanent}, "line break"},
 		"a user for Bearer":  {in(func(s *ProtectionSpace) { s.Method = AuthBearer }), user("u", "p"), "token"},
 	} {
 		if err := s.Set(t.Context(), test.space, test.c); err == nil || !strings.Contains(err.Error(), test.says) {

@@ -42,6 +42,9 @@ func NewURLCache(capacity int64) *URLCache {
 // no secret, but the whole folder, and whoever may act as this user, tells all. Several processes may use one folder at once.
 func OpenURLCache(folder string, capacity int64) (*URLCache, error) {
 	abs, err := filepath.Abs(folder)
+	if err == nil && folder == "" {
+		err = errors.New("the folder has no name; . is the working directory")
+	}
 	if err != nil {
 		return nil, &Error{Op: "open cache folder", URL: folder, Code: ErrCannotOpenFile, Err: err}
 	}

@@ -2,6 +2,7 @@ package urlsession
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -396,6 +397,9 @@ func TestURLCache(t *testing.T) {
 				}
 			}
 		})
+	}
+	if _, err := OpenURLCache("", 0); !errors.Is(err, ErrCannotOpenFile) {
+		t.Errorf("a folder without a name: %v", err)
 	}
 	if _, err := OpenURLCache(filepath.Join(folder, "key", "x"), 0); err == nil {
 		t.Error("a folder in a file was opened")
