@@ -36,7 +36,7 @@ func cacheCommand(use, short string, do func(cmd *cobra.Command, cache *urlsessi
 			return do(cmd, cache, args)
 		},
 	}
-	cmd.Flags().StringVar(&name, "application", application, "of the application `NAME`, as its configuration names it")
+	cmd.Flags().StringVar(&name, "application", application, "those of the default sessions of the application `NAME`")
 	return cmd
 }
 

@@ -39,7 +39,7 @@ type credentialFlags struct {
 func (f *credentialFlags) registerStorage(cmd *cobra.Command) {
 	p := cmd.Flags()
 	p.SortFlags = false
-	p.StringVar(&f.application, "application", application, "those of the application `NAME`")
+	p.StringVar(&f.application, "application", application, "those of the default sessions of the application `NAME`")
 	p.StringVar(&f.session, "session", "", "those of the background session `ID`")
 	cmd.MarkFlagsMutuallyExclusive("application", "session")
 }
