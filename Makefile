@@ -1,5 +1,5 @@
 # make test is what a newcomer and CI run. It needs Go, and for the tests against real peers Debian's nginx-light, iproute2,
-# dbus-daemon, openssl and strace, which it installs itself when it is root.
+# dbus-daemon, openssl, strace and curl, which it installs itself when it is root.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
@@ -11,7 +11,7 @@ FUZZTIME ?= 1000x
 test: needs lint unit e2e fuzz
 
 needs:
-	@.ci/need nginx=nginx-light ip=iproute2 dbus-daemon=dbus-daemon openssl=openssl strace=strace
+	@.ci/need nginx=nginx-light ip=iproute2 dbus-daemon=dbus-daemon openssl=openssl strace=strace curl=curl
 
 # gofmt, vet and staticcheck of each module; the tools are pinned in tools/go.mod.
 lint:

@@ -63,7 +63,7 @@ type Configuration struct {
 	// memory all the same, and Flush and Close return the error.
 	//
 	// Another storage, such as OpenCookieFile's, is used by reference. One of a type of the app's own must be safe for concurrent
-	// use; Session.Reset calls its method Reset() error, and Flush and Close call Flush(context.Context) error, where it has them.
+	// use; Session.Reset calls its method Reset(context.Context) error, and Flush and Close call Flush(context.Context) error, where it has them.
 	//
 	// Cookies of a background session are the daemon's, one set a session, in a file that lasts in the same way, also when the
 	// session is invalidated and made anew. Background sets a storage over that file, which apps may list and edit while the
@@ -277,8 +277,13 @@ func (c Configuration) clone() Configuration {
 
 // check refuses values that mean nothing, and makes the names of AdditionalHeaders canonical.
 func (c *Configuration) check() error {
-	if s, ok := c.CookieStorage.(*CookieStorage); ok && s == nil {
+	switch s, ok := c.CookieStorage.(*CookieStorage); {
+	case ok && s == nil:
 		c.CookieStorage = nil // also of that type
+	case ok && s.cookies == nil:
+		return badField("CookieStorage", "was not made by NewCookieStorage, OpenCookieStorage, OpenCookieFile or ApplicationCookieStorage")
+	case c.CredentialStorage != nil && c.CredentialStorage.storage == nil && c.CredentialStorage != daemonCredentials:
+		return badField("CredentialStorage", "was not made by NewCredentialStorage, OpenCredentialStorage or ApplicationCredentialStorage")
 	}
 	if c.kind == 0 {
 		return badField("", "was not made by Default, Ephemeral or Background; begin with one of them and change its fields")

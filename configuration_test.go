@@ -27,6 +27,9 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 		`Configuration.AdditionalHeaders has the field "Range"`: func(c *Configuration) { c.AdditionalHeaders = http.Header{"range": {"bytes=0-1"}} },
 		`the field "Content-Length"`:                            func(c *Configuration) { c.AdditionalHeaders = http.Header{"content-length": {"1"}} },
 		"Configuration.Proxy cannot be used":                    func(c *Configuration) { c.Proxy = ProxyURL("gopher://u:hunter2@h:1") },
+		"Configuration.CookieStorage was not made":              func(c *Configuration) { c.CookieStorage = new(CookieStorage) },
+		"Configuration.CredentialStorage was not made":          func(c *Configuration) { c.CredentialStorage = new(CredentialStorage) },
+		"Configuration.URLCache was not made":                   func(c *Configuration) { c.URLCache = new(URLCache) },
 		"use NoProxy":                                           func(c *Configuration) { c.Proxy = ProxyURL("") },
 	} {
 		c := Ephemeral()

@@ -162,7 +162,7 @@ func TestOpenCookieStorage(t *testing.T) {
 	if err := a.Flush(t.Context()); err != nil || len(a.All()) > 0 {
 		t.Errorf("the first has %v, %v", a.All(), err)
 	}
-	if err := a.Reset(); err != nil {
+	if err := a.Reset(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := files(t, dir); len(got) != 1 || got[0] != path+".key" {

@@ -39,15 +39,15 @@ func inMemory(s *cookie.Storage) *CookieStorage { return &CookieStorage{cookies:
 
 // OpenCookieStorage is a storage whose cookies with an expiry are kept in a file, sealed by the key of path + ".key"; both are
 // made, mode 0600, once there is a cookie to keep, in a folder that must exist. The processes that have it open share the
-// cookies. A file that is damaged, or whose key is lost, is renamed to path + ".corrupt-TIME", and a new one begun. One that
-// cannot be read otherwise is an error.
+// cookies. A file that is damaged, or whose key is lost, is renamed to path + ".corrupt-TIME", and a new one begun, which
+// slog's default logger is told. One that cannot be read otherwise is an error.
 func OpenCookieStorage(path string) (*CookieStorage, error) {
 	const op = "open cookie file"
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, &Error{Op: op, URL: path, Code: ErrCannotOpenFile, Err: err}
 	}
-	s, err := cookie.Open(path, cookie.Options{Sealer: cookie.SealedBy(seal.InFile(path+".key"), "cookies")})
+	s, err := cookie.Open(path, cookie.Options{Sealer: cookie.SealedBy(seal.InFile(path+".key"), "cookies"), Warn: warnDamaged})
 	if err != nil {
 		return nil, publicError(op, err)
 	}
@@ -132,7 +132,9 @@ func (s *CookieStorage) Export(w io.Writer) error {
 
 // Reset removes all cookies, and a sealed file with all that lies beside it but the key; a cookies.txt is written without them
 // at the next Flush. Other processes find theirs gone within a second.
-func (s *CookieStorage) Reset() error { return publicError("reset cookies", s.cookies.Reset()) }
+func (s *CookieStorage) Reset(ctx context.Context) error {
+	return publicError("reset cookies", s.cookies.Reset(ctx))
+}
 
 // Flush returns when every change that was made before is durable: fsynced. In memory alone there is nothing to do.
 func (s *CookieStorage) Flush(ctx context.Context) error {
@@ -201,7 +203,7 @@ func backgroundCookies(d Daemon, identifier string) *CookieStorage {
 // cookie to keep. The key lies in a file and not in the user's keyring, which would have a program's first request wait for its
 // user to unlock it, and is out of reach for one that is run by cron or over ssh.
 func sealedLater(path, key, purpose string) *CookieStorage {
-	s := cookie.Later(path, cookie.Options{Sealer: cookie.SealedBy(seal.InFile(key), purpose)})
+	s := cookie.Later(path, cookie.Options{Sealer: cookie.SealedBy(seal.InFile(key), purpose), Warn: warnDamaged})
 	return &CookieStorage{cookies: s, path: path, keep: s.Flush}
 }
 

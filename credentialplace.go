@@ -24,7 +24,7 @@ var applicationCredentials struct {
 // what a name can be. There is one in the process. It does no I/O: the file is looked at when it is first asked.
 func ApplicationCredentialStorage(application string) (*CredentialStorage, error) {
 	if why := checkApplication(application); why != "" {
-		return nil, &Error{Op: "open credential file", Code: ErrUnknown, Err: errors.New("the name of the application " + why)}
+		return nil, &Error{Op: "open credential file", Code: ErrUnknown, Err: errors.New("the application's name " + why)}
 	}
 	return credentialsOf(application), nil
 }
@@ -48,7 +48,7 @@ func credentialsOf(application string) *CredentialStorage {
 	if err != nil {
 		s.storage = credential.New()
 	} else {
-		s.storage = credential.Later(place[0], credential.Options{Holders: credentialKey(place[0], application)})
+		s.storage = credential.Later(place[0], credential.Options{Holders: credentialKey(place[0], application), Warn: warnDamaged})
 	}
 	if applicationCredentials.all == nil {
 		applicationCredentials.all = make(map[[2]string]*CredentialStorage)
@@ -68,5 +68,5 @@ func credentialKey(path, owner string) []seal.Holder {
 // sessionCredentials is the storage of a background session, over the daemon's file.
 func sessionCredentials(state, identifier string) *CredentialStorage {
 	file, key := control.SessionCredentials(state, identifier)
-	return &CredentialStorage{storage: credential.Later(file, credential.Options{Holders: []seal.Holder{seal.InFile(key)}})}
+	return &CredentialStorage{storage: credential.Later(file, credential.Options{Holders: []seal.Holder{seal.InFile(key)}, Warn: warnDamaged})}
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/urlsession/urlsession/internal/credential"
 )
@@ -40,27 +41,35 @@ func NewCredentialStorage() *CredentialStorage {
 // in a file beside it, FILE.key. Any number of storages may be open on one file, in any number of processes: each sees the
 // others' changes within a second.
 //
-// A file that is damaged, or whose key is lost, is kept as FILE.corrupt-TIME, and a new one begun. The error is for a file
-// that cannot be read for another reason, such as a keyring that is locked; it stays as it is then.
+// A file that is damaged, or whose key is lost, is kept as FILE.corrupt-TIME, and a new one begun, which slog's default logger is
+// told. The error is for a file that cannot be read for another reason, such as a keyring that is locked; it stays as it is then.
 func OpenCredentialStorage(path string) (*CredentialStorage, error) {
 	const op = "open credential file"
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, publicError(op, err)
 	}
-	s, err := credential.Open(path, credential.Options{Holders: credentialKey(path, path)})
+	s, err := credential.Open(path, credential.Options{Holders: credentialKey(path, path), Warn: warnDamaged})
 	if err != nil {
 		return nil, publicError(op, err)
 	}
 	return &CredentialStorage{storage: s}, nil
 }
 
-// SpaceOf is the space of all realms and methods of a URL's origin. For a proxy's, set Proxy.
+// SpaceOf is the space of all realms and methods of a URL's origin. For a proxy's, whose URL may also be a socks5 one, set Proxy.
 func SpaceOf(rawURL string) (ProtectionSpace, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Host == "" {
-		return ProtectionSpace{}, &Error{Op: "find protection space of", URL: redact(rawURL), Code: ErrBadURL,
-			Err: errors.New("it is no URL with a host, such as https://example.com/")}
+	scheme, rest, _ := strings.Cut(rawURL, ":")
+	socks := strings.EqualFold(scheme, "socks5") || strings.EqualFold(scheme, "socks5h")
+	checked := rawURL
+	if socks {
+		checked = "http:" + rest
+	}
+	if code, why := checkURL(checked); why != "" {
+		return ProtectionSpace{}, &Error{Op: "find protection space of", URL: redact(rawURL), Code: code, Err: errors.New(why)}
+	}
+	u, _ := url.Parse(checked)
+	if socks {
+		u.Scheme = "socks5"
 	}
 	return publicSpace(credential.Origin(u)), nil
 }
@@ -110,6 +119,8 @@ func unstorable(m AuthMethod, c Credential) string {
 		return "it has a token and a password: store two credentials"
 	case c.Token != "" && m != "" && m != AuthBearer:
 		return fmt.Sprintf("it is a token, and the space's method is %s: that of tokens is %s", m, AuthBearer)
+	case strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "its token has a space, or a character that a header field cannot have; is there a line break at its end?"
 	case c.Token == "" && m == AuthBearer:
 		return fmt.Sprintf("it has no token, and %s proves by one", AuthBearer)
 	}

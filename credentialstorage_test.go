@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -213,6 +214,7 @@ func TestCredentialsThatAreRefused(t *testing.T) {
 		"a port":             {in(func(s *ProtectionSpace) { s.Port = 70000 }), user("u", "p"), "port"},
 		"server trust":       {in(func(s *ProtectionSpace) { s.Method = AuthServerTrust }), user("u", "p"), "method"},
 		"a token for Basic":  {in(func(s *ProtectionSpace) { s.Method = AuthBasic }), Credential{Token: "t", Persistence: PersistencePermanent}, "Bearer"},
+		"a line in a token":  {exampleSpace, Credential{Token: "t\r\nX: y", Persistence: PersistencePermanent}, "line break"},
 		"a user for Bearer":  {in(func(s *ProtectionSpace) { s.Method = AuthBearer }), user("u", "p"), "token"},
 	} {
 		if err := s.Set(t.Context(), test.space, test.c); err == nil || !strings.Contains(err.Error(), test.says) {
@@ -445,4 +447,25 @@ func TestKilledWhileStoring(t *testing.T) {
 func storedFor(name string) credential.Stored {
 	space, _ := spaceOf(exampleSpace)
 	return credential.Stored{Space: space, Credential: credentialOf(user(name, "p")), Default: true}
+}
+
+func TestSpaceOf(t *testing.T) {
+	for url, want := range map[string]ProtectionSpace{
+		"https://Bücher.example/path?q": {Scheme: "https", Host: "xn--bcher-kva.example", Port: 443},
+		"HTTP://[::1]:8080":             {Scheme: "http", Host: "::1", Port: 8080},
+		"socks5://proxy.example:1081":   {Scheme: "socks5", Host: "proxy.example", Port: 1081},
+		"socks5h://proxy.example":       {Scheme: "socks5", Host: "proxy.example", Port: 1080},
+	} {
+		if got, err := SpaceOf(url); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", url, got, err)
+		}
+	}
+	for url, code := range map[string]Code{
+		"": ErrBadURL, "example.com": ErrBadURL, "//example.com": ErrBadURL, "http://": ErrBadURL, "http://h:99999": ErrBadURL,
+		"http://h:0": ErrBadURL, "ftp://h": ErrUnsupportedURL, "file:///f": ErrUnsupportedURL, "http://u:hunter2@h:x": ErrBadURL,
+	} {
+		if got, err := SpaceOf(url); !errors.Is(err, code) || got != (ProtectionSpace{}) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %+v, %v; want %v", url, got, err, code)
+		}
+	}
 }

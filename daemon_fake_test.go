@@ -186,7 +186,7 @@ func (s *fakeSession) options() engine.Options {
 	return engine.Options{
 		Session: s.id, Store: s.store, RoundTripper: s.chain, Bodies: s.bodies,
 		Flush: func(ctx context.Context) error { s.chain.CloseIdleConnections(); return s.jar.Flush(ctx) },
-		Reset: func(context.Context) error { return s.jar.Reset() },
+		Reset: func(ctx context.Context) error { return s.jar.Reset(ctx) },
 	}
 }
 

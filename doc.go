@@ -60,7 +60,14 @@
 //
 // [Configuration.LaunchCommand] is run when events wait and the app is not there. [Daemon] asks of the daemon itself.
 //
+// # What a session remembers
+//
+// Cookies, responses and credentials are kept by a [CookieStorage], a [URLCache] and a [CredentialStorage]: those of Default last, and
+// are shared by the sessions of one [Configuration.Application]; those of Ephemeral end with the session. [Session.Flush]
+// makes them durable, and [Session.Reset] empties them. A server that wants to know who asks is answered by what is stored, else by
+// [Configuration.OnChallenge] or [Task.Answer].
+//
 // # What is not built
 //
-// There is no storage of credentials yet.
+// A download uses one connection, and an upload that was cut begins anew.
 package urlsession

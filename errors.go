@@ -3,6 +3,7 @@ package urlsession
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,7 +37,7 @@ func (e *Error) Error() string {
 		parts = append(parts, e.Code.Error()+" ("+strconv.Itoa(int(e.Code))+")")
 	}
 	if e.Err != nil {
-		parts = append(parts, e.Err.Error())
+		parts = append(parts, strings.ReplaceAll(e.Err.Error(), "\n", "; ")) // as errors.Join parts several
 	}
 	return strings.Join(parts, ": ")
 }
@@ -116,18 +117,36 @@ const (
 )
 
 // publicError makes an error of the service one of this package; nil for nil. op says what was being done, for errors
-// that do not know it.
+// that do not know it, and for several, whose code is the first one's.
 func publicError(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e
+	e, ok := errors.AsType[*Error](err)
+	if inner, isTask := errors.AsType[*task.Error](err); !ok && isTask {
+		e, ok = &Error{Op: inner.Op, URL: inner.URL, Code: Code(inner.Code), StatusCode: inner.Status, Err: inner.Err}, true
 	}
-	if e, ok := errors.AsType[*task.Error](err); ok {
-		return &Error{Op: e.Op, URL: e.URL, Code: Code(e.Code), StatusCode: e.Status, Err: e.Err}
+	switch {
+	case !ok:
+		return &Error{Op: op, Code: Code(task.CodeOf(err)), Err: err}
+	case areSeveral(err):
+		return &Error{Op: op, Code: e.Code, Err: err}
 	}
-	return &Error{Op: op, Code: Code(task.CodeOf(err)), Err: err}
+	return e
+}
+
+// areSeveral says whether err joins more than one error that has a code.
+func areSeveral(err error) bool {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return false
+	}
+	all := slices.DeleteFunc(slices.Clone(joined.Unwrap()), func(err error) bool {
+		_, public := errors.AsType[*Error](err)
+		_, inner := errors.AsType[*task.Error](err)
+		return !public && !inner
+	})
+	return len(all) > 1 || len(all) == 1 && areSeveral(all[0])
 }
 
 // contextError is the error of a call whose context ended: ErrTimedOut at a deadline, else ErrCancelled. Its cause is

@@ -9,9 +9,11 @@ import (
 	"go/token"
 	"go/types"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -120,5 +122,34 @@ func TestProgressAndETA(t *testing.T) {
 		if share != c.share || c.seconds < 0 && eta != -1 || c.seconds >= 0 && eta.Seconds() != c.seconds {
 			t.Errorf("%d of %d at %v: %v, %v", c.done, c.expected, c.rate, share, eta)
 		}
+	}
+}
+
+// What keeps one storage from being flushed does not hide what keeps another.
+func TestErrorsOfSeveralStorages(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", os.DevNull)
+	t.Setenv("XDG_CACHE_HOME", os.DevNull)
+	s, err := New(Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.CookieStorage().Set(Cookie{Name: "a", Value: "b", Domain: "example.com", Expires: time.Now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	s.CredentialStorage().All()
+	for _, do := range []func(context.Context) error{s.Flush, func(context.Context) error { return s.Close() }} {
+		err := do(t.Context())
+		if e, ok := err.(*Error); !ok || !errors.Is(err, ErrCannotOpenFile) || strings.Contains(e.Error(), "\n") ||
+			!strings.Contains(e.Error(), "/cookies: ") || !strings.Contains(e.Error(), "/credentials: ") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestErrorsOfSeveralCausesAreOneLine(t *testing.T) {
+	_, err := NewCookieStorage().Import(strings.NewReader("one\ntwo\n"))
+	if err == nil || strings.ContainsAny(err.Error(), "\n\r") || !strings.Contains(err.Error(), "line 1") || !strings.Contains(err.Error(), "line 2") {
+		t.Errorf("%v", err)
 	}
 }

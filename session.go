@@ -486,7 +486,7 @@ func (s *Session) Reset(ctx context.Context) error {
 	err := s.svc.Reset(ctx)
 	s.chain.Forget()
 	if err == nil && s.config.kind == kindBackground { // what this process knows of them
-		err = resetCookies(s.config.CookieStorage)
+		err = resetCookies(ctx, s.config.CookieStorage)
 		if s.credentials != nil {
 			err = errors.Join(err, s.credentials.Reset(ctx))
 		}

@@ -135,7 +135,7 @@ func checkURL(raw string) (Code, string) {
 
 // redact is task.Redact, also of what has no scheme: there url.Parse takes a user for one, and the password for no secret.
 func redact(raw string) string {
-	if strings.Contains(raw, "://") {
+	if raw == "" || strings.Contains(raw, "://") {
 		return task.Redact(raw)
 	}
 	const scheme = "http://"

@@ -3,12 +3,23 @@ package urlsession
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/urlsession/urlsession/internal/cookie"
+	"github.com/urlsession/urlsession/internal/seal"
 )
 
 // closeFor is how long Session.Close waits for the disk.
 const closeFor = 10 * time.Second
+
+// warnDamaged logs that a file was damaged and set aside, which nobody waits for. What else the storages warn of, Flush and Close return.
+func warnDamaged(err error) {
+	if errors.Is(err, seal.ErrDamaged) || errors.Is(err, cookie.ErrDamaged) {
+		slog.Warn(publicError("read file", err).Error())
+	}
+}
 
 // setCookies sets a storage that goes by the configuration's names, until the app sets another.
 func (c *Configuration) setCookies(s *CookieStorage) { c.CookieStorage, c.cookies = s, s }
@@ -39,20 +50,20 @@ func (c *Configuration) flush(ctx context.Context) error {
 
 // reset empties what a session in process remembers, and removes its files. What it cannot empty does not keep it from the rest.
 func (c *Configuration) reset(ctx context.Context) error {
-	err := resetCookies(c.CookieStorage)
+	err := resetCookies(ctx, c.CookieStorage)
 	if c.CredentialStorage != nil {
 		err = errors.Join(err, c.CredentialStorage.Reset(ctx))
 	}
 	if c.URLCache != nil {
-		err = errors.Join(err, c.URLCache.Reset())
+		err = errors.Join(err, c.URLCache.Reset(ctx))
 	}
 	return err
 }
 
 // resetCookies empties a storage that can be emptied.
-func resetCookies(jar http.CookieJar) error {
-	if r, ok := jar.(interface{ Reset() error }); ok {
-		return r.Reset()
+func resetCookies(ctx context.Context, jar http.CookieJar) error {
+	if r, ok := jar.(interface{ Reset(context.Context) error }); ok {
+		return r.Reset(ctx)
 	}
 	return nil
 }

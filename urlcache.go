@@ -42,6 +42,9 @@ func NewURLCache(capacity int64) *URLCache {
 // no secret, but the whole folder, and whoever may act as this user, tells all. Several processes may use one folder at once.
 func OpenURLCache(folder string, capacity int64) (*URLCache, error) {
 	abs, err := filepath.Abs(folder)
+	if err == nil && folder == "" {
+		err = errors.New("the folder has no name; . is the working directory")
+	}
 	if err != nil {
 		return nil, &Error{Op: "open cache folder", URL: folder, Code: ErrCannotOpenFile, Err: err}
 	}
@@ -110,7 +113,9 @@ func cacheURL(op, raw string) (*url.URL, error) {
 
 // Reset removes all that is kept, with its files, and keeps what is on its way from being kept. Files of others that lie in the
 // folder stay, as does the key.
-func (c *URLCache) Reset() error { return publicError("reset the cache", c.storage.Reset()) }
+func (c *URLCache) Reset(ctx context.Context) error {
+	return publicError("reset the cache", c.storage.Reset(ctx))
+}
 
 // Size is what is kept, in bytes; of a folder, what its files take.
 func (c *URLCache) Size() (int64, error) {

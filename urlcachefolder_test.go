@@ -2,6 +2,7 @@ package urlsession
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -381,7 +382,7 @@ func TestURLCache(t *testing.T) {
 			if err := cache.Flush(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if err := cache.Reset(); err != nil {
+			if err := cache.Reset(t.Context()); err != nil {
 				t.Error(err)
 			}
 			if all, err := cache.Entries(); err != nil || len(all) != 0 {
@@ -396,6 +397,9 @@ func TestURLCache(t *testing.T) {
 				}
 			}
 		})
+	}
+	if _, err := OpenURLCache("", 0); !errors.Is(err, ErrCannotOpenFile) {
+		t.Errorf("a folder without a name: %v", err)
 	}
 	if _, err := OpenURLCache(filepath.Join(folder, "key", "x"), 0); err == nil {
 		t.Error("a folder in a file was opened")

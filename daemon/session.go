@@ -196,7 +196,7 @@ func (s *session) flush(ctx context.Context) error {
 
 // reset empties what the session remembers. What it cannot empty does not keep it from the rest.
 func (s *session) reset(ctx context.Context) error {
-	err := errors.Join(s.jar.Reset(), s.credentials.Reset(ctx))
+	err := errors.Join(s.jar.Reset(ctx), s.credentials.Reset(ctx))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.transports {

@@ -152,7 +152,7 @@ func launch(ts *testscript.TestScript, in, out string, args []string) *process {
 func environment(ts *testscript.TestScript) []string {
 	env := []string{"PATH=" + ts.Getenv("PATH")}
 	for _, name := range []string{
-		"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "URLSESSION_STATE", "XDG_DATA_HOME", "TMPDIR", "URLSESSION_PASSWORD",
+		"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "URLSESSION_STATE", "XDG_DATA_HOME", "XDG_CACHE_HOME", "TMPDIR", "URLSESSION_PASSWORD",
 		"URLSESSION_TOKEN", "NETRC", "DBUS_SESSION_BUS_ADDRESS",
 		"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "GODEBUG", "SSL_CERT_FILE",
 	} {

@@ -27,9 +27,12 @@ func plain(set func(srv *t.Server, args []string)) scenario {
 	return scenario{[]t.Option{t.KeepBodies(4 << 10)}, set}
 }
 
-// secured is one over TLS, with that kind of handshake, which publishes version 1.
+// secured is one over TLS, with that kind of handshake, which publishes version 1, and a few bytes at /s.
 func secured(h t.Handshake) scenario {
-	return scenario{[]t.Option{t.WithTLS(h)}, func(srv *t.Server, _ []string) { srv.Publish("/f", version(1)) }}
+	return scenario{[]t.Option{t.WithTLS(h)}, func(srv *t.Server, _ []string) {
+		srv.Publish("/f", version(1))
+		srv.Publish("/s", t.Resource{Content: t.Bytes("hello, world\n"), ETag: `"s"`})
+	}}
 }
 
 // faulty publishes version 1 at /f and answers each request with the step.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -25,8 +26,8 @@ func cacheCommand(use, short string, do func(cmd *cobra.Command, cache *urlsessi
 			if err := refuseSecretArguments(cmd.Flags(), args); err != nil {
 				return err
 			}
-			if name == "" {
-				return usagef("--application needs a name")
+			if err := named(cmd, "application"); err != nil {
+				return err
 			}
 			cache, err := urlsession.ApplicationURLCache(name)
 			if err != nil {
@@ -35,7 +36,7 @@ func cacheCommand(use, short string, do func(cmd *cobra.Command, cache *urlsessi
 			return do(cmd, cache, args)
 		},
 	}
-	cmd.Flags().StringVar(&name, "application", application, "of the application `NAME`, as its configuration names it")
+	cmd.Flags().StringVar(&name, "application", application, "those of the default sessions of the application `NAME`")
 	return cmd
 }
 
@@ -44,7 +45,7 @@ func newCacheShow() *cobra.Command {
 	cmd := cacheCommand("show [URL...]", "List the responses that are kept, of all URLs or of these", func(cmd *cobra.Command, cache *urlsession.URLCache, urls []string) error {
 		all, err := cache.Entries(urls...)
 		if err != nil {
-			return err
+			return ofURLs(err)
 		}
 		out := cmd.OutOrStdout()
 		t := newTable(out, "STATUS", "BODY", "STORED", "FRESH UNTIL", "USED", "URL")
@@ -73,17 +74,25 @@ func newCacheShow() *cobra.Command {
 }
 
 func newCacheClear() *cobra.Command {
-	return cacheCommand("clear [URL...]", "Remove the responses that are kept, of all URLs or of these", func(_ *cobra.Command, cache *urlsession.URLCache, urls []string) error {
+	return cacheCommand("clear [URL...]", "Remove the responses that are kept, of all URLs or of these", func(cmd *cobra.Command, cache *urlsession.URLCache, urls []string) error {
 		if len(urls) == 0 {
-			return cache.Reset()
+			return cache.Reset(cmd.Context())
 		}
 		for _, u := range urls {
 			if err := cache.Remove(u); err != nil {
-				return err
+				return ofURLs(err)
 			}
 		}
 		return nil
 	})
+}
+
+// ofURLs has an error be of the command line where a URL makes no sense.
+func ofURLs(err error) error {
+	if errors.Is(err, urlsession.ErrBadURL) || errors.Is(err, urlsession.ErrUnsupportedURL) {
+		return usageError{err}
+	}
+	return err
 }
 
 // cachedJSON is a response that is kept, in JSON. Its URL is redacted.

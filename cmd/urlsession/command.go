@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // execute runs one command line and returns its exit status.
@@ -33,9 +35,18 @@ Exit status: 0 all succeeded, 1 a transfer failed, 2 usage, 3 no daemon, 130 int
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)
+	root.SetFlagErrorFunc(flagError)
 	registerState(root)
 	root.AddCommand(newDownload(), newUpload(), newData(), newSession(), newTask(), newEvents(), newCookie(), newCredential(), newCache(), newDaemon(), newVersion(), newCompletion())
 	return root
+}
+
+// flagError is what is wrong with a flag. A token that was written behind --token is not repeated.
+func flagError(_ *cobra.Command, err error) error {
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok && e.GetFlag().Name == "token" {
+		return usagef("--token takes no value, since ps shows arguments: set %s, or be asked for the token", tokenVariable)
+	}
+	return err
 }
 
 func newCompletion() *cobra.Command {

@@ -34,8 +34,8 @@ func (w *whoseCookies) with(cmd *cobra.Command, do func(*urlsession.CookieStorag
 	for _, name := range []string{"session", "application", "cookie-jar"} {
 		if f := cmd.Flags().Lookup(name); f.Changed {
 			n++
-			if f.Value.String() == "" {
-				return usagef("--%s needs a name", name)
+			if err := named(cmd, name); err != nil {
+				return err
 			}
 		}
 	}
@@ -55,6 +55,16 @@ func (w *whoseCookies) with(cmd *cobra.Command, do func(*urlsession.CookieStorag
 		return usageError{err}
 	}
 	return then(do(storage), func() error { return storage.Flush(cmd.Context()) })
+}
+
+// named refuses flags that are given without a name.
+func named(cmd *cobra.Command, flags ...string) error {
+	for _, name := range flags {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+			return usagef("--%s needs a name", name)
+		}
+	}
+	return nil
 }
 
 // then goes on where there is no error, or one that has been reported of some cookies.
@@ -85,17 +95,23 @@ func newCookieList(w *whoseCookies) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return w.with(cmd, func(s *urlsession.CookieStorage) error {
-				if asJSON {
-					for _, c := range which(s) {
-						if err := writeError(writeJSON(cmd.OutOrStdout(), cookieJSON(c, values))); err != nil {
-							return err
-						}
-					}
-					return nil
-				}
-				return listCookies(cmd.OutOrStdout(), which(s), values)
+			var cookies []urlsession.Cookie
+			err = w.with(cmd, func(s *urlsession.CookieStorage) error {
+				cookies = which(s)
+				return nil
 			})
+			if err != nil {
+				return err
+			}
+			if !asJSON {
+				return listCookies(cmd.OutOrStdout(), cookies, values)
+			}
+			for _, c := range cookies {
+				if err := writeError(writeJSON(cmd.OutOrStdout(), cookieJSON(c, values))); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
@@ -185,8 +201,9 @@ func newCookieImport(w *whoseCookies) *cobra.Command {
 				defer f.Close()
 				in, name = f, args[0]
 			}
-			return w.with(cmd, func(s *urlsession.CookieStorage) error {
-				n, err := s.Import(in)
+			n := 0
+			err := w.with(cmd, func(s *urlsession.CookieStorage) (err error) {
+				n, err = s.Import(in)
 				for _, left := range each(err) {
 					fmt.Fprintln(cmd.ErrOrStderr(), oneLine("urlsession: "+name+": "+left.Error()))
 					err = errFailed
@@ -195,8 +212,9 @@ func newCookieImport(w *whoseCookies) *cobra.Command {
 					fmt.Fprintf(cmd.ErrOrStderr(), "urlsession: %s: %s without an expiry, which the process that got it does not outlive: not taken\n", name, cookies(fleeting))
 					n, err = n-fleeting, errFailed
 				}
-				return then(err, func() error { return say(cmd, "imported", n) })
+				return err
 			})
+			return then(err, func() error { return say(cmd, "imported", n) })
 		},
 	}
 }
@@ -259,7 +277,7 @@ func exportCookies(ctx context.Context, s *urlsession.CookieStorage, path string
 	if err != nil {
 		return err
 	}
-	if err := file.Reset(); err != nil {
+	if err := file.Reset(ctx); err != nil {
 		return err
 	}
 	for _, c := range all {
@@ -280,7 +298,12 @@ func newCookieRemove(w *whoseCookies) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return w.with(cmd, func(s *urlsession.CookieStorage) error { return say(cmd, "removed", s.RemoveDomain(domain)) })
+			n := 0
+			err = w.with(cmd, func(s *urlsession.CookieStorage) error {
+				n = s.RemoveDomain(domain)
+				return nil
+			})
+			return then(err, func() error { return say(cmd, "removed", n) })
 		},
 	}
 }

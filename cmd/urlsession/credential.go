@@ -39,7 +39,7 @@ type credentialFlags struct {
 func (f *credentialFlags) registerStorage(cmd *cobra.Command) {
 	p := cmd.Flags()
 	p.SortFlags = false
-	p.StringVar(&f.application, "application", application, "those of the application `NAME`")
+	p.StringVar(&f.application, "application", application, "those of the default sessions of the application `NAME`")
 	p.StringVar(&f.session, "session", "", "those of the background session `ID`")
 	cmd.MarkFlagsMutuallyExclusive("application", "session")
 }
@@ -80,7 +80,10 @@ func (f *credentialFlags) space(rawURL string) (urlsession.ProtectionSpace, erro
 
 // with does something with the storage that is meant.
 func (f *credentialFlags) with(cmd *cobra.Command, do func(context.Context, *urlsession.CredentialStorage) error) error {
-	if cmd.Flags().Changed("session") {
+	if err := named(cmd, "application", "session"); err != nil {
+		return err
+	}
+	if f.session != "" {
 		return withSession(cmd, f.session, func(ctx context.Context, s *urlsession.Session) error { return do(ctx, s.CredentialStorage()) })
 	}
 	storage, err := urlsession.ApplicationCredentialStorage(f.application)

@@ -98,6 +98,9 @@ func failureLine(where, url string, err error) string {
 		b.WriteString(err.Error())
 		return oneLine(b.String())
 	}
+	if where == "" && url == "" && e.Op != "" {
+		b.WriteString(e.Op + ": ")
+	}
 	fmt.Fprintf(&b, "%s (%d)", e.Code.Error(), int(e.Code))
 	if e.StatusCode != 0 {
 		fmt.Fprintf(&b, ", HTTP %d", e.StatusCode)

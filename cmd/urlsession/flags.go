@@ -72,7 +72,7 @@ func (f *sharedFlags) register(cmd *cobra.Command) {
 	p.StringVar(&f.cacert, "cacert", "", "trust the PEM certificates in `FILE` in place of the system's")
 	p.StringVar(&f.cert, "cert", "", "present the client certificate in `FILE` (PEM)")
 	p.StringVar(&f.key, "key", "", "its private key, if it is not in the same `FILE`")
-	p.StringArrayVar(&f.pins, "pin", nil, "trust only servers with this public key, `[HOST=]sha256//BASE64`; several: one of them. Default: all hosts")
+	p.StringArrayVar(&f.pins, "pin", nil, "trust only servers with the public key `[HOST=]sha256//BASE64`, or one of several; without HOST= it is for all hosts")
 	p.BoolVar(&f.insecure, "insecure", false, "do not verify the server's certificate: anybody on the way can read and change the transfer")
 	p.StringVar(&f.cookieJar, "cookie-jar", "", "send the cookies of `FILE` (a cookies.txt), and write to it at the end what servers have set")
 	p.IntVar(&f.retry, "retry", 5, "try `N` times more after a failure that may pass (with --session: as often as --max-time allows)")

@@ -9,6 +9,7 @@ package main
 import (
 	"io"
 	"log"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -21,6 +22,7 @@ type stdio struct {
 }
 
 func main() {
+	slog.SetDefault(slog.New(warnings{os.Stderr})) // of package urlsession
 	// What net/http says on its own holds bytes of a server; what matters of it is an error, too.
 	log.SetOutput(io.Discard)
 	// A reader of our output that is gone is an error of the write. It must not end the process before what has

@@ -11,14 +11,14 @@ import (
 )
 
 func newSession() *cobra.Command {
-	cmd := group("session", "List background sessions, look at one, or end it", "list, show, flush, reset, finish or invalidate")
+	cmd := group("session", "List background sessions, look at one, flush, reset or end it", "list, show, flush, reset, finish or invalidate")
 	cmd.AddCommand(newSessionList(), newSessionShow())
 	for _, verb := range []struct {
 		name, short string
 		do          func(*urlsession.Session, context.Context) error
 	}{
 		{"flush", "Have the daemon write what the session remembers, and drop its idle connections", (*urlsession.Session).Flush},
-		{"reset", "Have the daemon forget the session's cookies, then flush", (*urlsession.Session).Reset},
+		{"reset", "Have the daemon forget the session's cookies and credentials and remove their files, then flush", (*urlsession.Session).Reset},
 		{"finish", "Close the session to new tasks; those that it has go on to their end", (*urlsession.Session).FinishTasksAndInvalidate},
 		{"invalidate", "Close the session to new tasks and cancel those that it has", (*urlsession.Session).InvalidateAndCancel},
 	} {

@@ -280,14 +280,14 @@ func (s *Storage) Close() error {
 
 // Reset removes all cookies, and the file with all that lies beside it: the lock and files that were set aside. What other
 // processes have open is empty within a second, but for what they change meanwhile.
-func (s *Storage) Reset() error {
+func (s *Storage) Reset(ctx context.Context) error {
 	if s.file == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.clear()
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	return s.exclusive(ctx, s.emptied, func(lock *os.File) error {
 		f := s.file

@@ -315,7 +315,7 @@ func TestResetRemovesAllFiles(t *testing.T) {
 			t.Fatalf("b sends %q", got)
 		}
 		mustReceive(t, a, site, "l=1"+forDays) // not written yet: its write finds nothing to do
-		if err := a.Reset(); err != nil {
+		if err := a.Reset(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := folder(t, path); got != "cookies.corrupt-1" {

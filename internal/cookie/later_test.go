@@ -43,7 +43,7 @@ func TestLaterMakesNothing(t *testing.T) {
 	sent(t, s, site)
 	mustReceive(t, s, site, "fleeting=1")
 	flush(t, s)
-	if err := s.Reset(); err != nil {
+	if err := s.Reset(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if got := sent(t, s, site); got != "" {

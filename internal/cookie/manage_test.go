@@ -64,7 +64,7 @@ func TestSetAndRemove(t *testing.T) {
 		if n := s.RemoveDomain("2.1"); n != 0 {
 			t.Errorf("%d addresses removed by their end", n)
 		}
-		if err := s.Reset(); err != nil || s.All() != nil {
+		if err := s.Reset(t.Context()); err != nil || s.All() != nil {
 			t.Errorf("%v, left\n%s", err, summary(s))
 		}
 		if err := s.Flush(t.Context()); err != nil {

@@ -127,7 +127,7 @@ func (failingWriter) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
 func TestNetscapeByCurl(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {
-		t.Skip("there is no curl")
+		t.Skip("curl is missing: install it (Debian: curl)")
 	}
 	end := time.Unix(time.Now().Unix()+1e6, 0)
 	cookies := []Cookie{

@@ -259,7 +259,7 @@ func TestManyGoroutines(t *testing.T) {
 				case 30:
 					s.Remove(Cookie{Name: "k1", Domain: "h2.example", HostOnly: true, Path: "/"})
 				case 40:
-					s.Reset()
+					s.Reset(t.Context())
 				}
 			}
 		})

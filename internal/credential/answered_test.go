@@ -105,8 +105,40 @@ func TestAnsweredByAnotherMethod(t *testing.T) {
 	if s := x.Next(refusal); s.Action != Send || s.Value.Reveal() != "Bearer t" {
 		t.Errorf("%+v", s)
 	}
-	if s := x.Next(refusal); s.Action != Ask {
+	if s := x.Next(refusal); s.Action != Ask || s.Challenge.Failures != 1 {
 		t.Errorf("refused: %+v", s)
+	}
+}
+
+// An answer that nothing can be proved by is a failure, so that who gives it again and again does so for Policy.Tries at most.
+func TestAnsweredInVain(t *testing.T) {
+	for offer, c := range map[string]struct {
+		method Method
+		answer Credential
+	}{
+		`Basic realm="r"`:  {Basic, Credential{Token: NewSecret("t")}},
+		`Bearer realm="r"`: {Bearer, Credential{Token: NewSecret("t\r\nX: y")}},
+	} {
+		asked := Challenge{Space: Space{Scheme: "http", Host: "h", Port: 80, Realm: "r", Method: c.method}}
+		for n := 1; ; n++ {
+			x := NewAuthenticator(New(), Policy{Tries: 3}).Begin(httptest.NewRequest("GET", "http://h/", nil))
+			x.Asks = true
+			x.Answered(asked, Answer{Disposition: Use, Credential: c.answer})
+			if v := x.Authorize(); !v.IsZero() {
+				t.Fatalf("%s: it was sent", offer)
+			}
+			s := x.Next(&http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {offer}}})
+			if n == 3 {
+				if s.Action == Ask {
+					t.Errorf("%s: asked a %dth time", offer, n)
+				}
+				break
+			}
+			if s.Action != Ask || s.Challenge.Failures != n || s.Challenge.Err == nil || s.Challenge.Space != asked.Space {
+				t.Fatalf("%s: answered %d times: %+v %+v", offer, n, s, s.Challenge)
+			}
+			asked = *s.Challenge
+		}
 	}
 }
 

@@ -174,3 +174,28 @@ func (t *try) who() string {
 	}
 	return fmt.Sprintf("the credential of user %q", t.cred.User)
 }
+
+// last is the credential that was refused last in space, but for one in a URL, whose user may be a token.
+func (e *Exchange) last(space Space) *Credential {
+	for _, t := range slices.Backward(e.tried) {
+		if t.space == space && t.from != fromURL {
+			return &t.cred
+		}
+	}
+	return nil
+}
+
+// inVain has an answer to c that could not be tried there be a failure, as one that was refused is: whoever would give it again
+// and again is told.
+func (e *Exchange) inVain(c choice) {
+	a := e.answered[c.space]
+	of := func(t *try) bool { return t.cred.Equal(a.Credential) }
+	if a.Disposition != Use || slices.ContainsFunc(e.tried, func(t *try) bool { return of(t) && t.space == c.space }) {
+		return
+	}
+	delete(e.answered, c.space) // it counts once
+	e.failures[c.space]++
+	if !slices.ContainsFunc(e.tried, of) {
+		e.err = fmt.Errorf("the credential that was given cannot be used for %s", c.space.Method)
+	}
+}

@@ -386,21 +386,13 @@ func (e *Exchange) try() Step {
 	if e.Asks && len(e.choices) > 0 {
 		// The server's strongest for users; a token's place is asked for where there is no other.
 		i := max(0, slices.IndexFunc(e.choices, func(c choice) bool { return c.space.Method != Bearer }))
-		if c := &e.choices[i]; e.failures[c.space] < e.a.policy.Tries && !e.settled(*c) {
+		c := &e.choices[i]
+		e.inVain(*c)
+		if e.failures[c.space] < e.a.policy.Tries && !e.settled(*c) {
 			return e.ask(c, e.last(c.space))
 		}
 	}
 	return Step{}
-}
-
-// last is the credential that was refused last in space, but for one in a URL, whose user may be a token.
-func (e *Exchange) last(space Space) *Credential {
-	for _, t := range slices.Backward(e.tried) {
-		if t.space == space && t.from != fromURL {
-			return &t.cred
-		}
-	}
-	return nil
 }
 
 func (e *Exchange) ask(c *choice, proposed *Credential) Step {
@@ -453,6 +445,9 @@ func (e *Exchange) start(c choice, cred Credential, from source) (Step, error) {
 	if err != nil {
 		e.err = err
 		e.tried = append(e.tried, t)
+		if from == fromAnswer {
+			e.failures[c.space]++ // or it would be asked for and given for ever
+		}
 		return Step{}, err
 	}
 	step := e.send(t, value)

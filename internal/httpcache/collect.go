@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -202,7 +203,7 @@ func (d *disk) removeUnnamed(g *group) {
 }
 
 // reset removes all that is ours, also what is being written.
-func (d *disk) reset() error {
+func (d *disk) reset(ctx context.Context) error {
 	list, err := d.list()
 	if err != nil {
 		return fileError("reset the cache", d.folder, task.CannotRemoveFile, err)
@@ -210,6 +211,9 @@ func (d *disk) reset() error {
 	for _, e := range list {
 		if what, _, _, _ := parseFileName(e.Name()); what == foreign {
 			continue
+		}
+		if ctx.Err() != nil {
+			return fileError("reset the cache", d.folder, task.CodeOf(ctx.Err()), ctx.Err())
 		}
 		if err := os.Remove(filepath.Join(d.folder, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fileError("reset the cache", d.folder, task.CannotRemoveFile, err)

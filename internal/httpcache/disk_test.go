@@ -161,7 +161,7 @@ func TestFolder(t *testing.T) {
 			if err != nil || err2 != nil || len(all) != 2 || all[0].Size+all[1].Size != measured || all[0].Length != int64(size) {
 				t.Errorf("%s: Entries are %+v, Size %d, %v %v", name, all, measured, err, err2)
 			}
-			if err := w.storage.Reset(); err != nil {
+			if err := w.storage.Reset(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if w.has(0, size) {
@@ -294,7 +294,7 @@ func TestReplaced(t *testing.T) {
 	if got := files(t, folder); len(got[entryFile]) != 1 || len(got[bodyOfEntry]) != 1 {
 		t.Errorf("the folder has %v", got)
 	}
-	w.storage.Reset()
+	w.storage.Reset(t.Context())
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || !bytes.Equal(body, pattern('A', size)) {
 		t.Errorf("%d bytes, %v", len(body), err)

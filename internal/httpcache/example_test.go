@@ -1,6 +1,7 @@
 package httpcache_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -60,7 +61,7 @@ func Example() {
 	get(httpcache.UseProtocol, server.URL)
 	get(httpcache.UseProtocol, server.URL)
 	get(httpcache.ReloadIgnoringLocal, server.URL)
-	if err := storage.Reset(); err != nil {
+	if err := storage.Reset(context.Background()); err != nil {
 		log.Fatal(err)
 	}
 	get(httpcache.ReturnDontLoad, server.URL)

@@ -27,7 +27,7 @@ func TestLaterMakesNothing(t *testing.T) {
 	if size, err := s.Size(); err != nil || size != 0 {
 		t.Errorf("%d bytes, %v", size, err)
 	}
-	for _, err := range []error{s.Flush(context.Background()), s.Reset(), s.Flush(context.Background())} {
+	for _, err := range []error{s.Flush(context.Background()), s.Reset(t.Context()), s.Flush(context.Background())} {
 		if err != nil {
 			t.Error(err)
 		}
@@ -118,7 +118,7 @@ func TestLaterWithoutAFolder(t *testing.T) {
 				if err := os.Remove(bad); err != nil {
 					t.Fatal(err)
 				}
-				if err := s.Reset(); err != nil {
+				if err := s.Reset(t.Context()); err != nil {
 					t.Error(err)
 				}
 				if err := s.Flush(context.Background()); err != nil {

@@ -152,7 +152,7 @@ func (m *memory) remove(k key) error {
 
 func (m *memory) flush(context.Context) error { return nil }
 
-func (m *memory) reset() error {
+func (m *memory) reset(context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.keys)

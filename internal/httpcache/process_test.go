@@ -3,6 +3,7 @@ package httpcache
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -155,7 +156,7 @@ func childShare(folder string) {
 		case 0:
 			c.storage.remove(func() key { k, _ := keyOf(must(fmt.Sprintf("https://example.org/%d", size))); return k }())
 		case 1:
-			if err := c.storage.Reset(); err != nil {
+			if err := c.storage.Reset(context.Background()); err != nil {
 				panic(err)
 			}
 		case 2:

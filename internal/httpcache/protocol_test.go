@@ -300,7 +300,7 @@ func TestInvalidatedOnTheWay(t *testing.T) {
 		w.get(page, 200, "after", FromNetwork)
 
 		w.answer = func(*http.Request) *http.Response {
-			w.storage.Reset() // between request and answer
+			w.storage.Reset(t.Context()) // between request and answer
 			return reply(200, "again", "Cache-Control: max-age=60")
 		}
 		w.get(page+"/2", 200, "again", FromNetwork)

@@ -41,7 +41,7 @@ type shelf interface {
 	// remove removes k's entries.
 	remove(k key) error
 	flush(ctx context.Context) error
-	reset() error
+	reset(ctx context.Context) error
 	entries(func(key, *head, int64, time.Time)) error
 	size() (int64, error)
 }
@@ -84,10 +84,10 @@ func (s *Storage) stop(which func(*writer) bool) {
 // Flush returns when every entry that was stored by s before the call is on disk, durably. In memory there is nothing to do.
 func (s *Storage) Flush(ctx context.Context) error { return s.shelf.flush(ctx) }
 
-// Reset removes all entries, and those on their way.
-func (s *Storage) Reset() error {
+// Reset removes all entries, and those on their way; of a folder those that it comes to before ctx ends.
+func (s *Storage) Reset(ctx context.Context) error {
 	s.stop(func(*writer) bool { return true })
-	return s.shelf.reset()
+	return s.shelf.reset(ctx)
 }
 
 // Remove removes the entries of a URL.

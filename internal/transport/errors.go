@@ -41,7 +41,8 @@ const peekFailed = "readLoopPeekFailLocked: "
 var errUnasked = errors.New("the kept connection was closed: the server had sent more on it than its answer")
 
 // cause is err without the *url.Errors around it, and without net/http's name of where it met it. Of why a URL does not
-// parse, what is quoted from it is left out: where a password holds a slash, it is taken for a port and quoted as such.
+// parse, what is quoted from it is left out: where a password holds a slash, it is taken for a port and quoted as such. So is
+// the line of a header that does not: it may be a cookie.
 func cause(err error) error {
 	for {
 		if strings.HasPrefix(err.Error(), peekFailed) {
@@ -52,6 +53,10 @@ func cause(err error) error {
 		}
 		e, ok := errors.AsType[*url.Error](err)
 		if !ok || e.Err == nil {
+			if _, ok := errors.AsType[textproto.ProtocolError](err); ok {
+				text, _, _ := strings.Cut(err.Error(), `"`)
+				return textproto.ProtocolError(strings.TrimRight(text, ": "))
+			}
 			return err
 		}
 		if err = e.Err; e.Op == "parse" {

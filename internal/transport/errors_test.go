@@ -43,6 +43,9 @@ func TestResponseCodes(t *testing.T) {
 		{"bad status", "HTTP/1.1 abc OK\r\n\r\n", task.CannotParseResponse},
 		{"bad version", "HTTP/one 200 OK\r\n\r\n", task.CannotParseResponse},
 		{"header without colon", ok + "no colon here\r\n\r\n", task.CannotParseResponse},
+		{"a cookie with a control character", ok + "Set-Cookie: id=hunter2\x01\r\n\r\n", task.CannotParseResponse},
+		{"a cookie that is folded first", ok + " id=hunter2\r\n\r\n", task.CannotParseResponse},
+		{"a trailer with a control character", ok + "Transfer-Encoding: chunked\r\nTrailer: X\r\n\r\n0\r\nX: hunter2\x01\r\n\r\n", task.CannotParseResponse},
 		{"first header line folded", ok + " a: b\r\n\r\n", task.CannotParseResponse},
 		{"endless header line", ok + "X: " + strings.Repeat("x", maxHeadBytes) + "\r\n\r\n", task.CannotParseResponse},
 		{"endless header", ok + strings.Repeat("X: x\r\n", maxHeadBytes/4), task.CannotParseResponse},
@@ -71,6 +74,9 @@ func TestResponseCodes(t *testing.T) {
 			e := wantCode(t, err, c.code)
 			if e.Unsent {
 				t.Error("said to be unsent, but the server had it")
+			}
+			if strings.Contains(e.Error(), "hunter2") {
+				t.Errorf("%v: it quotes the server", e)
 			}
 			if !strings.Contains(e.URL, addr) {
 				t.Errorf("URL %q does not name the server", e.URL)
