@@ -166,7 +166,8 @@ type Configuration struct {
 	// refusal (401, 407) is the response. It is called as OnRedirect is, where RoundTripper asks with a nil t.
 	//
 	// In a background session the task is parked meanwhile (WaitAuthentication), also where no process is attached: then the
-	// function of one that is attached later answers, or Task.Answer. It is called once a ticket, 16 calls at once at most. Without a
+	// function of one that is attached later answers, or Task.Answer. An answer that cannot be used is told to slog's default
+	// logger, and leaves the question open. It is called once a ticket, 16 calls at once at most. Without a
 	// function its tasks ask nobody, unless Request.WaitsForAnswer says so.
 	//
 	// In process it is also asked, with a nil t, whether a server or an https proxy is trusted (AuthServerTrust, at each

@@ -3,6 +3,8 @@ package urlsession
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/control"
@@ -70,7 +72,12 @@ func (d *decider) answerOne(q question) {
 	if a.Disposition == AnswerLater {
 		return
 	}
-	decision, _ := a.decision() // what is none fails where it is used
+	decision, err := a.decision() // in process what is none fails where it is used
+	if _, background := d.s.svc.(*control.Client); err != nil && background {
+		slog.Warn(fmt.Sprintf("urlsession: task %d of session %q waits on for an answer: that of OnChallenge cannot be used: %v",
+			q.id, d.s.config.Identifier, err))
+		return
+	}
 	for {
 		err := d.s.svc.Answer(q.ctx, q.id, q.challenge.Ticket, decision)
 		if !errors.Is(err, task.DaemonLost) || !pause(q.ctx, askAgain) {

@@ -3,6 +3,8 @@ package urlsession
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,3 +81,43 @@ func TestQuestionsOutliveALostDaemon(t *testing.T) {
 		t.Fatal("the call for a task that has ended goes on")
 	}
 }
+
+// An answer that cannot be used is said, and the question stays.
+func TestAnswerThatCannotBeUsed(t *testing.T) {
+	srv := locked(t)
+	d := startDaemon(t)
+	said := make(chan string, 1)
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
+		select {
+		case said <- string(p):
+		default:
+		}
+		return len(p), nil
+	}), nil)))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	s := d.attach(t, func(c *Configuration) {
+		c.OnChallenge = func(context.Context, *Task, Challenge) ChallengeAnswer {
+			return ChallengeAnswer{Disposition: UseCredential, Credential: Credential{User: "me", Password: "pw7x", Token: "t0k"}}
+		}
+	})
+	task, err := s.DataTask(within(t), Get(srv.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case text := <-said:
+		if !strings.Contains(text, "task 1 ") || !strings.Contains(text, "both a password and a token") || strings.Contains(text, "pw7x") || strings.Contains(text, "t0k") {
+			t.Errorf("it says %s", text)
+		}
+	case <-within(t).Done():
+		t.Fatal("nothing is said")
+	}
+	if st, err := task.Status(within(t)); err != nil || st.Waiting == nil || st.Waiting.Reason != WaitAuthentication {
+		t.Errorf("%+v, %v", st.Waiting, err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
