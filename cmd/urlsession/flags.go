@@ -105,6 +105,11 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 	if err := f.unbuilt.check(); err != nil {
 		return err
 	}
+	for _, name := range []string{"user", "netrc-file", "cacert", "cert", "key"} {
+		if given := cmd.Flags().Lookup(name); given.Changed && given.Value.String() == "" { // a script's variable that is not set
+			return usagef("--%s needs a value; leave it out for none", name)
+		}
+	}
 	f.retryGiven, f.parallelGiven = cmd.Flags().Changed("retry"), cmd.Flags().Changed("parallel")
 	switch {
 	case cmd.Flags().Changed("session") && f.session == "":
@@ -117,8 +122,6 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 		return usagef("--cookie-jar needs a file's name")
 	case f.session != "" && !f.retryGiven && f.maxTime.given() && f.maxTime.v == 0:
 		return usagef("--max-time 0 and --session: the task might be tried for ever; give --retry N too")
-	case cmd.Flags().Changed("netrc-file") && f.netrcFile == "":
-		return usagef("--netrc-file needs a file's name")
 	case f.retry < 0:
 		return usagef("--retry %d: a number of tries is not negative", f.retry)
 	case f.key != "" && f.cert == "":

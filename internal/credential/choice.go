@@ -69,16 +69,24 @@ func (e *Exchange) choose(offers []Offer) []choice {
 	return list
 }
 
+// maxRealm is how many bytes of a realm count: it stands in the record and the events of each task that asks.
+const maxRealm = 1 << 10
+
 // readable is a realm as UTF-8: what is not is ISO 8859-1, as fields once were.
 func readable(realm string) string {
-	if utf8.ValidString(realm) {
-		return realm
+	if !utf8.ValidString(realm) {
+		var b strings.Builder
+		for i := range len(realm) {
+			b.WriteRune(rune(realm[i]))
+		}
+		realm = b.String()
 	}
-	var b strings.Builder
-	for i := range len(realm) {
-		b.WriteRune(rune(realm[i]))
+	for i := range realm {
+		if i > maxRealm-utf8.UTFMax {
+			return realm[:i]
+		}
 	}
-	return b.String()
+	return realm
 }
 
 // candidate is a credential for c that nobody need be asked for.

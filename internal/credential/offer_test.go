@@ -91,3 +91,18 @@ func FuzzParseOffers(f *testing.F) {
 		}
 	})
 }
+
+func TestReadableRealms(t *testing.T) {
+	for realm, want := range map[string]string{
+		"":                            "",
+		"café":                        "café",
+		"caf\xe9":                     "café",
+		strings.Repeat("r", 1<<20):    strings.Repeat("r", maxRealm-3),
+		strings.Repeat("é", maxRealm): strings.Repeat("é", (maxRealm-2)/2),
+		strings.Repeat("\xe9", 1<<20): strings.Repeat("é", (maxRealm-2)/2),
+	} {
+		if got := readable(realm); got != want {
+			t.Errorf("%.10q… of %d bytes: %.10q… of %d, want %d", realm, len(realm), got, len(got), len(want))
+		}
+	}
+}
