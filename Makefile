@@ -24,11 +24,11 @@ lint:
 
 # The import law (internal/architecture) is one of these tests. A package that takes longer than the timeout hangs.
 unit:
-	go test -race -timeout 5m ./...
+	go test -race -timeout 10m ./...
 
 # The real binary against real servers.
 e2e:
-	cd test && go test -race -timeout 8m ./...
+	cd test && go test -race -timeout 15m ./...
 
 # A short run of each fuzz function; for a longer one: make fuzz FUZZTIME=10m
 fuzz:
