@@ -106,6 +106,9 @@ func Run(ctx context.Context, a *Attempt) (Result, error) {
 	} else {
 		err = r.data(ctx)
 	}
+	if err == errIdle { // the Observer's, which has ended with its context
+		err = r.idle.expired(r.op(), task.Redact(r.Spec.Request.URL))
+	}
 	r.result.Transactions = r.metrics.Transactions()
 	r.result.Unsent = r.unsent()
 	if e, ok := err.(*task.Error); ok && e.Unsent && r.applied() {
