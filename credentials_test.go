@@ -206,6 +206,36 @@ func TestTokensAreRefreshed(t *testing.T) {
 	}
 }
 
+// A task that the refresh runs, below the context of the request that wants the token, uses the cache as its own request says.
+func TestTokenRefreshHasItsOwnCachePolicy(t *testing.T) {
+	const fresh = "Bearer " + credentialMarker
+	tokens := urlsessiontest.NewServer()
+	defer tokens.Close()
+	tokens.Publish("/", urlsessiontest.Resource{Content: urlsessiontest.Bytes("old"), ETag: `"1"`,
+		Header: http.Header{"Cache-Control": {"max-age=0"}}})
+	var s *Session
+	s, srv := start(t, func(c *Configuration) {
+		c.OnTokenRefresh = func(ctx context.Context, _ ProtectionSpace, _ Credential) (Credential, error) {
+			token, _, err := s.Data(ctx, Get(tokens.URL+"/"))
+			return Credential{Token: string(token)}, err
+		}
+	})
+	wants(srv, `Bearer realm="api"`, fresh)
+	token, _, err := s.Data(within(t), Get(tokens.URL+"/"))
+	if err == nil {
+		err = s.CredentialStorage().Set(t.Context(), originSpace(t, srv.URL), Credential{Token: string(token), Persistence: PersistenceForSession})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens.Publish("/", urlsessiontest.Resource{Content: urlsessiontest.Bytes(credentialMarker), ETag: `"2"`})
+	r := Get(srv.URL)
+	r.CachePolicy = CacheReturnElseLoad
+	if _, resp, err := s.Data(within(t), r); err != nil || resp.StatusCode != 200 {
+		t.Errorf("%v, %v", resp, err)
+	}
+}
+
 func TestCredentialsOfKinds(t *testing.T) {
 	for name, test := range map[string]struct {
 		c      Configuration

@@ -29,10 +29,11 @@ const (
 	FromValidated        // the server was asked, and said that what is stored is still right (304)
 )
 
-type contextKey int
+// ContextKey is the type of the keys of what WithPolicy and WithoutCache note.
+type ContextKey int
 
 const (
-	policyKey contextKey = iota
+	policyKey ContextKey = iota
 	bypassKey
 )
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/urlsession/urlsession/internal/credential"
+	"github.com/urlsession/urlsession/internal/httpcache"
 )
 
 // Asker is asked for the credential of a request, where nothing that is known is taken. It may take its time. Its error ends
@@ -39,10 +40,13 @@ func askerOf(ctx context.Context) Asker {
 }
 
 // outside is a request's context for whoever is asked on its behalf, and may send requests by it: it ends with the request, and
-// has nothing of how that one is sent, traced and answered.
+// has nothing of how that one is sent, cached, traced and answered.
 type outside struct{ context.Context }
 
 func (c outside) Value(key any) any {
+	if _, ok := key.(httpcache.ContextKey); ok {
+		return nil
+	}
 	switch v := c.Context.Value(key).(type) {
 	case *httptrace.ClientTrace, *Metrics, *lease, *tunnel, Asker, []answered:
 		return nil
