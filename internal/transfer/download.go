@@ -38,14 +38,19 @@ func (r *run) download(ctx context.Context) error {
 	if err := d.open(); err != nil {
 		return err
 	}
+	complete := false
+	defer func() {
+		if !complete { // an error, or what it calls has panicked: the part file must not stay locked
+			d.abandon()
+		}
+	}()
 	var err error
-	if d.body, err = d.openBody(ctx); err == nil {
-		err = d.fetch(ctx)
-		d.body.close()
+	if d.body, err = d.openBody(ctx); err != nil {
+		return err
 	}
-	if err != nil {
-		d.abandon()
-	}
+	defer d.body.close()
+	err = d.fetch(ctx)
+	complete = err == nil
 	return err
 }
 
