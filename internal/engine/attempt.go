@@ -139,7 +139,7 @@ func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 	a := &one.Attempt
 	*a = transfer.Attempt{
 		ID: r.id, Number: r.rec.Attempt, Spec: &one.spec, Commit: r.rec.Commit, Answered: r.rec.Answered,
-		Limit: &r.e.limit, Temporary: r.e.temporary, Observer: &one.observer,
+		Limits: r.e.limits, Temporary: r.e.temporary, Observer: &one.observer,
 	}
 	if r.e.lasting != nil {
 		a.Observer = &one.committer

@@ -63,8 +63,8 @@ func TestSetLimits(t *testing.T) {
 		running(2)
 		e.SetLimits(4, 0)
 		running(4)
-		limit := l.list()[0].Limit
-		if limit != l.list()[3].Limit {
+		limit := l.list()[0].Limits[0]
+		if limit != l.list()[3].Limits[0] {
 			t.Error("the attempts do not share a limit")
 		}
 		e.SetLimits(0, 1000) // of attempts under way

@@ -115,6 +115,7 @@ type Engine struct {
 	runTask func(context.Context, *transfer.Attempt) (transfer.Result, error)
 	space   func(string) (int64, error)
 	limit   transfer.Limit
+	limits  transfer.Limits // of each task: limit
 
 	// Of a session that outlives its process.
 	lasting    store.Durable // the store, once more; nil: the session ends with its process
@@ -183,6 +184,7 @@ func New(o Options) *Engine {
 	if e.runTask == nil {
 		e.runTask = transfer.Run
 	}
+	e.limits = transfer.Limits{&e.limit}
 	e.SetLimits(o.MaxPerHost, o.RateLimit)
 	return e
 }

@@ -40,7 +40,7 @@ const (
 )
 
 // Spec is what a task was asked to do, whole: it alone, with the body that came beside it, is enough to run the task
-// in another process. It never changes after creation, but for Priority and, for a moved URL, Request.URL.
+// in another process. It never changes after creation, but for Priority, RateLimit and, for a moved URL, Request.URL.
 type Spec struct {
 	Kind    Kind    `json:"kind"`
 	Request Request `json:"request"`
@@ -62,9 +62,10 @@ type Spec struct {
 
 	Policy Policy `json:"policy"`
 
-	Download *DownloadSpec `json:"download,omitempty"` // downloads only
-	Limit    int64         `json:"limit,omitempty"`    // data and upload: most bytes of a decoded body; 0: DefaultLimit
-	Stream   bool          `json:"stream,omitempty"`   // data, in process: the body goes to DataReceived events and is not held
+	Download  *DownloadSpec `json:"download,omitempty"`  // downloads only
+	Limit     int64         `json:"limit,omitempty"`     // data and upload: most bytes of a decoded body; 0: DefaultLimit
+	RateLimit int64         `json:"rateLimit,omitempty"` // most bytes a second of its bodies, received and sent; 0: none. Changes
+	Stream    bool          `json:"stream,omitempty"`    // data, in process: the body goes to DataReceived events and is not held
 }
 
 // DefaultLimit is the most that a data task's body may measure, decoded, in bytes, unless Spec.Limit says otherwise.
@@ -157,6 +158,8 @@ type Policy struct {
 	Discretionary        bool `json:"discretionary,omitempty"` // an attempt begins, and goes on, only while power and network are free
 	AllowsExpensive      bool `json:"allowsExpensive"`
 	AllowsConstrained    bool `json:"allowsConstrained"`
+
+	Connections int `json:"connections,omitempty"` // most that a download takes; 0: as many as its host may have
 
 	Cache CachePolicy `json:"cache,omitempty"` // data and upload tasks of a session that has a cache
 

@@ -160,8 +160,8 @@ func TestBadRequests(t *testing.T) {
 // The limit holds over attempts that share it, and its waits are not the network's idleness.
 func TestLimit(t *testing.T) {
 	_, a := newData(t)
-	a.Limit = new(Limit)
-	a.Limit.Set(64 << 12) // a burst of 64 KiB
+	a.Limits = Limits{new(Limit)}
+	a.Limits[0].Set(64 << 12) // a burst of 64 KiB
 	a.Spec.Policy.RequestTimeout = 150 * time.Millisecond
 	start := time.Now()
 	res, err := Run(t.Context(), a)
@@ -176,8 +176,8 @@ func TestLimit(t *testing.T) {
 
 func TestLimitEndsWithItsContext(t *testing.T) {
 	_, a := newData(t)
-	a.Limit = new(Limit)
-	a.Limit.Set(1)
+	a.Limits = Limits{new(Limit)}
+	a.Limits[0].Set(1)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	mine := errors.New("mine")
 	a.Observer = &observer{onResponse: func(context.Context, *task.Response) error {

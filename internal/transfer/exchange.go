@@ -148,7 +148,7 @@ func contentLength(resp *http.Response) int64 {
 
 // read reads from a response's body, at the pace that the limit allows. Its error is io.EOF or of the wire.
 func (r *run) read(ctx context.Context, body io.Reader, p []byte) (int, error) {
-	n, err := body.Read(p[:r.Limit.piece(len(p))])
+	n, err := body.Read(p[:r.Limits.piece(len(p))])
 	if n > 0 {
 		r.idle.touch()
 		if limited := r.throttle(ctx, n); limited != nil && err == nil {
@@ -160,12 +160,12 @@ func (r *run) read(ctx context.Context, body io.Reader, p []byte) (int, error) {
 
 // throttle waits until the limit lets n bytes pass.
 func (r *run) throttle(ctx context.Context, n int) error {
-	if r.Limit.now() == nil {
+	if r.Limits.none() {
 		return nil
 	}
 	r.idle.hold()
 	defer r.idle.release()
-	return r.Limit.wait(ctx, n)
+	return r.Limits.wait(ctx, n)
 }
 
 // wireError makes the attempt's error of one that a request or its body had.

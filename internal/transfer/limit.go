@@ -41,12 +41,7 @@ func (l *Limit) Set(bytesPerSecond int64) {
 }
 
 // now is the limit as it is; nil: there is none.
-func (l *Limit) now() *pacer {
-	if l == nil {
-		return nil
-	}
-	return l.pacer.Load()
-}
+func (l *Limit) now() *pacer { return l.pacer.Load() }
 
 // piece is how many of n bytes to move at once: under a limit a tenth of a second's, so that they move evenly.
 func (l *Limit) piece(n int) int {
@@ -80,6 +75,37 @@ func (l *Limit) wait(ctx context.Context, n int) error {
 			}
 		}
 		n -= some
+	}
+	return nil
+}
+
+// Limits bound the same bytes, all of them.
+type Limits []*Limit
+
+// none reports whether nothing is bounded now.
+func (ls Limits) none() bool {
+	for _, l := range ls {
+		if l.now() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// piece is the least Limit.piece.
+func (ls Limits) piece(n int) int {
+	for _, l := range ls {
+		n = l.piece(n)
+	}
+	return n
+}
+
+// wait waits until each limit lets n bytes pass, or ctx ends.
+func (ls Limits) wait(ctx context.Context, n int) error {
+	for _, l := range ls {
+		if err := l.wait(ctx, n); err != nil {
+			return err
+		}
 	}
 	return nil
 }

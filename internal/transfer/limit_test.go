@@ -52,7 +52,7 @@ func TestLimitThatIsSetMeanwhile(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
-	var none *Limit
+	var none Limits
 	if none.piece(1<<20) != 1<<20 || none.wait(context.Background(), 1<<30) != nil {
 		t.Error("no limit at all limits")
 	}
@@ -86,9 +86,9 @@ func TestResultUnsent(t *testing.T) {
 
 // BenchmarkNoLimit: what a piece of a body costs where a limit may be set, and is not.
 func BenchmarkNoLimit(b *testing.B) {
-	r := &run{Attempt: &Attempt{Limit: new(Limit)}}
+	r := &run{Attempt: &Attempt{Limits: Limits{new(Limit)}}}
 	for b.Loop() {
-		r.Limit.piece(1 << 20)
+		r.Limits.piece(1 << 20)
 		r.throttle(b.Context(), 1<<20)
 	}
 }

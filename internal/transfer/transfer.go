@@ -33,8 +33,11 @@ type Attempt struct {
 
 	// RoundTripper is the chain without redirects and decoding.
 	RoundTripper http.RoundTripper
-	// Limit bounds the bytes received and sent, with the other attempts that have the same; nil: nothing does.
-	Limit *Limit
+	// Limits bound the bytes received and sent, each together with the other attempts that have it: the task's, its
+	// session's, the daemon's.
+	Limits Limits
+	// Connections are those to the request's host beyond the first, which an attempt has; nil: a download has that alone.
+	Connections Connections
 	// Temporary is the folder of a download without a destination, clean and absolute, of which only this user may read:
 	// see TemporaryTask. Empty: the system's.
 	Temporary string
@@ -64,6 +67,17 @@ type Observer interface {
 	Received(total, expected int64)
 	// Data hands over a piece of the body (Spec.Stream). The next is read when it returns.
 	Data(ctx context.Context, p []byte) error
+}
+
+// Connections hands out what is left of a host's connections. Its methods may be called from any goroutine; no method
+// blocks.
+type Connections interface {
+	// Take takes one more, where the host has one that no other task waits for. Each is given back before Run returns.
+	Take() bool
+	Give()
+	// Wanted receives when another task waits for what was taken: one is to be given back soon, and another time one more
+	// for each time that it receives.
+	Wanted() <-chan struct{}
 }
 
 // Committer is an Observer that is told of a download's last step before it is taken, so that it can be recorded: with

@@ -83,7 +83,7 @@ func (b *requestBody) open() (io.ReadCloser, error) {
 	b.newest.Store(s)
 	b.run.idle.wait(toConnect)
 	switch {
-	case b.file != nil && b.run.Limit.now() == nil:
+	case b.file != nil && b.run.Limits.none():
 		return transport.NewFileBody(b.file, 0, b.size, false, s.moved), nil
 	case b.file != nil:
 		s.ReadCloser = io.NopCloser(io.NewSectionReader(b.file, 0, b.size))
@@ -105,7 +105,7 @@ type sending struct {
 }
 
 func (s *sending) Read(p []byte) (int, error) {
-	p = p[:s.run.Limit.piece(len(p))]
+	p = p[:s.run.Limits.piece(len(p))]
 	if s.newest.Load() != s {
 		return 0, os.ErrClosed // a transport that has not noticed that its request was given up
 	}

@@ -65,9 +65,13 @@ func TestUpload(t *testing.T) {
 			from   func(*testing.T, *Attempt)
 			length bool
 		}{
-			"file":           {false, func(t *testing.T, a *Attempt) { fromFile(t, a, body) }, true},
-			"file tls":       {true, func(t *testing.T, a *Attempt) { fromFile(t, a, body) }, true},
-			"file limited":   {false, func(t *testing.T, a *Attempt) { fromFile(t, a, body); a.Limit = new(Limit); a.Limit.Set(1 << 30) }, true},
+			"file":     {false, func(t *testing.T, a *Attempt) { fromFile(t, a, body) }, true},
+			"file tls": {true, func(t *testing.T, a *Attempt) { fromFile(t, a, body) }, true},
+			"file limited": {false, func(t *testing.T, a *Attempt) {
+				fromFile(t, a, body)
+				a.Limits = Limits{new(Limit)}
+				a.Limits[0].Set(1 << 30)
+			}, true},
 			"stream":         {false, func(_ *testing.T, a *Attempt) { fromStream(a, body, size) }, true},
 			"stream unknown": {false, func(_ *testing.T, a *Attempt) { fromStream(a, body, -1) }, false},
 		} {
