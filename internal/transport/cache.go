@@ -29,7 +29,7 @@ func (t *Transport) sender(req *http.Request) http.RoundTripper {
 // wire sends each request, once.
 type wire struct{ t *Transport }
 
-// RoundTrip sends it by the connection that its context has leased, or by any. A renewal, which goes on behind an answer, has
+// RoundTrip sends it by the connection that its context has leased, or by one of a pool. A renewal, which goes on behind an answer, has
 // nothing of that one's context: no Metrics, which kept connections rely on, no tunnel, and no Transport above it that keeps
 // its cookies.
 func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -46,7 +46,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if l := leaseOf(ctx); l != nil {
 		return l.RoundTrip(req)
 	}
-	resp, err := w.t.base.RoundTrip(req)
+	resp, err := w.t.pool(req).RoundTrip(req)
 	if err == nil && renewal {
 		w.t.keepCookies(req, resp)
 	}

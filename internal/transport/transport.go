@@ -6,6 +6,9 @@
 //	                      error codes                             └▶ a lease's own
 //	                                                                 HTTP/1.1, for NTLM
 //
+// Of https there are two pools: one that speaks HTTP/2 where the host does, and one of HTTP/1.1 alone, for requests that are
+// not to share a connection (Apart). All else they have in common.
+//
 // Each layer is a decorator that may be left out: a download has no Decode, Session.RoundTripper no Follow. What fails
 // is a *task.Error from the Transport upwards; what net/http says while a body is read is made one by Classify.
 //
@@ -96,7 +99,7 @@ const (
 
 // Options is what a Transport is made of. The zero value is a Transport without cookies and proxies.
 type Options struct {
-	MaxConnsPerHost int // 0: 6. Requests above it wait for a connection
+	MaxConnsPerHost int // 0: 6. Requests above it wait for a connection; those Apart are counted by themselves
 	Proxy           Proxy
 	TLS             TLS
 
@@ -123,6 +126,7 @@ type Options struct {
 // and decodes nothing. It is safe for concurrent use, and one serves a whole session, whose connections it pools.
 type Transport struct {
 	base      *http.Transport
+	apart     *http.Transport // see Apart
 	leases    leases
 	cache     *httpcache.Cache // over wire
 	dial      dialer
@@ -157,6 +161,7 @@ func New(o Options) (*Transport, error) {
 		SendPingTimeout:               h2PingAfter,
 		PingTimeout:                   h2PingTimeout,
 	}
+	t.apart = t.newApart()
 	t.cache = t.newCache()
 	t.leases.most = o.MaxConnsPerHost
 	t.leases.open = func() *lease {
@@ -196,6 +201,7 @@ func (t *Transport) newBase(dial dialer, perHost int) *http.Transport {
 // CloseIdleConnections closes the connections that no request uses.
 func (t *Transport) CloseIdleConnections() {
 	t.base.CloseIdleConnections()
+	t.apart.CloseIdleConnections()
 	t.leases.closeIdle()
 }
 
