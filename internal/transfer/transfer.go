@@ -36,7 +36,7 @@ type Attempt struct {
 	// Limits bound the bytes received and sent, each together with the other attempts that have it: the task's, its
 	// session's, the daemon's.
 	Limits Limits
-	// Connections are those to the request's host beyond the first, which an attempt has; nil: a download has that alone.
+	// Connections are those beyond the first, which an attempt has; nil: a download has that alone.
 	Connections Connections
 	// Temporary is the folder of a download without a destination, clean and absolute, of which only this user may read:
 	// see TemporaryTask. Empty: the system's.
@@ -72,8 +72,9 @@ type Observer interface {
 // Connections hands out what is left of a host's connections. Its methods may be called from any goroutine; no method
 // blocks.
 type Connections interface {
-	// Take takes one more, where the host has one that no other task waits for. Each is given back before Run returns.
-	Take() bool
+	// Take takes one more to the host of a URL, that of the response, where a redirect may have led: if that host has one
+	// which no other task waits for. Each is given back before Run returns, and before one to another host is taken.
+	Take(url string) bool
 	Give()
 	// Wanted receives when another task waits for what was taken: one is to be given back soon, and another time one more
 	// for each time that it receives.
