@@ -53,6 +53,9 @@ type Options struct {
 	Retention time.Duration
 	// History is how many of them a session keeps at most, the newest. 0: 10,000; negative: no limit.
 	History int
+	// MaximumConnectionsPerHost is how many connections all sessions together have to one host at most, beside the limit of
+	// each; of one to spare those that wait for it take turns. 0: no more limit than theirs.
+	MaximumConnectionsPerHost int
 	// Ready is called once, when clients are served; nil: nobody is told.
 	Ready func()
 	// OwnsProcess says that the process is there for the daemon alone. Run then takes the socket that systemd has opened,

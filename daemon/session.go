@@ -71,7 +71,7 @@ func (s *session) engineOptions(folder string) engine.Options {
 	ss := s.ss
 	return engine.Options{
 		Session: s.id, Store: ss.db.Session(s.id), Chain: s.chain, Network: ss.network,
-		MaxPerHost: s.kept.Newest.MaximumConnectionsPerHost, RateLimit: s.kept.Newest.RateLimit,
+		MaxPerHost: s.kept.Newest.MaximumConnectionsPerHost, Hosts: ss.hosts, RateLimit: s.kept.Newest.RateLimit,
 		Flush: s.flush, Reset: s.reset,
 		Bodies: &bodies{place{dir: filepath.Join(folder, "bodies")}}, Spool: &spool{place{dir: filepath.Join(folder, "spool")}},
 		Retention: ss.options.retention(),

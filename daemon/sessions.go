@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/urlsession/urlsession/internal/control"
+	"github.com/urlsession/urlsession/internal/engine"
 	"github.com/urlsession/urlsession/internal/platform"
 	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/store/sqlitestore"
@@ -24,6 +25,7 @@ type sessions struct {
 	state   string
 	db      *sqlitestore.DB
 	options Options
+	hosts   *engine.Hosts // what all sessions have in common
 	log     *slog.Logger
 	network *platform.Connectivity
 	power   *platform.Power
@@ -44,7 +46,7 @@ type slot struct {
 }
 
 func newSessions(state string, db *sqlitestore.DB, o Options) *sessions {
-	return &sessions{state: state, db: db, options: o, log: o.Logger, network: new(platform.Connectivity), power: new(platform.Power),
+	return &sessions{state: state, db: db, options: o, hosts: engine.NewHosts(o.MaximumConnectionsPerHost), log: o.Logger, network: new(platform.Connectivity), power: new(platform.Power),
 		started: time.Now(), resumed: make(chan struct{}), all: make(map[string]*slot)}
 }
 

@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"math"
 	"net/http"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -44,6 +46,7 @@ func (r *run) attemptLocked(h *host) {
 	r.e.mu.Lock()
 	r.e.dequeue(r) // suspended and resumed since the slot was given, it is there again
 	r.e.setActive(r)
+	r.mayTake(a)
 	watched := r.e.watchers > 0
 	r.e.mu.Unlock()
 	if watched { // they look at its progress from now on
@@ -65,6 +68,10 @@ func (r *run) returned(h *host) {
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
 	r.e.setInactive(r)
+	if r.further != nil {
+		r.further.end()
+		r.further = nil
+	}
 	r.e.releaseLocked(h)
 }
 
@@ -135,6 +142,7 @@ func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 		transfer.Attempt
 		spec task.Spec // SetPriority changes the record's
 		committer
+		connections
 	}{spec: r.rec.Spec, committer: committer{observer{r: r, host: h, progress: r.progress.Load()}}}
 	a := &one.Attempt
 	*a = transfer.Attempt{
@@ -143,6 +151,10 @@ func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 	}
 	if r.e.lasting != nil {
 		a.Observer = &one.committer
+	}
+	if most := a.Spec.Policy.Connections; r.kind == task.Download && most != 1 {
+		one.connections = connections{run: r, home: h, most: cmp.Or(most, math.MaxInt) - 1}
+		a.Connections = &one.connections
 	}
 	if r.body.from != nil {
 		a.Body = r.body.opener(ctx)

@@ -30,10 +30,8 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"maps"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -51,9 +49,11 @@ type Options struct {
 	// Chain is the chain of one task, in place of RoundTripper; nil: all have that. It is asked at each attempt, from any
 	// goroutine; its error ends the task.
 	Chain      func(*task.Spec) (http.RoundTripper, error)
-	MaxPerHost int   // connections a host; 0: 6
-	RateLimit  int64 // bytes a second of all tasks together; 0: none
-	Network    Network
+	MaxPerHost int // connections a host; 0: 6
+	// Hosts is an account of connections that this Engine has in common with others, beside MaxPerHost; nil: there is none.
+	Hosts     *Hosts
+	RateLimit int64 // bytes a second of all tasks together; 0: none
+	Network   Network
 	// Flush and Reset do what Service says of them for the session's storages; nil: there are none.
 	Flush, Reset func(context.Context) error
 	// Run runs one attempt; nil: transfer.Run.
@@ -143,7 +143,8 @@ type Engine struct {
 	unwatch    context.CancelFunc // ends the watch of the network; nil: there is none
 	discretion discretion
 	hosts      map[string]*host
-	perHost    int // see SetLimits
+	account    *Hosts // nil: there is none
+	perHost    int    // see SetLimits
 	agenda     agenda
 	ended      map[task.ID]*ended
 	forget     []departure // at most history
@@ -167,7 +168,7 @@ func New(o Options) *Engine {
 		runTask: o.Run, space: o.Space,
 		bodies: o.Bodies, spool: o.Spool, retention: o.Retention, temporary: o.Temporary, room: o.Resident, unattended: o.Unattended,
 		runs: make(map[task.ID]*run), offline: make(map[*run]struct{}),
-		hosts: make(map[string]*host), ended: make(map[task.ID]*ended),
+		hosts: make(map[string]*host), account: o.Hosts, ended: make(map[task.ID]*ended),
 		loading: make(map[task.ID]*run), foreign: make(map[task.ID]struct{}),
 	}
 	e.discretion.runs = make(map[*run]struct{})
@@ -193,8 +194,8 @@ func New(o Options) *Engine {
 const perHostDefault = 6
 
 // SetLimits changes Options.MaxPerHost (0: 6) and Options.RateLimit (0: none) for all tasks, at once: an attempt under way
-// goes on at the new rate. Where a host has more connections than it may have now, its next attempts wait until some of
-// them have ended.
+// goes on at the new rate. Where a host has more connections than it may have now, the further ones of downloads are asked
+// back, and its next attempts wait until enough have ended.
 func (e *Engine) SetLimits(maxPerHost int, rateLimit int64) {
 	if maxPerHost <= 0 {
 		maxPerHost = perHostDefault
@@ -203,9 +204,7 @@ func (e *Engine) SetLimits(maxPerHost int, rateLimit int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.perHost = maxPerHost
-	for _, h := range slices.Collect(maps.Values(e.hosts)) { // dispatch may forget some
-		e.dispatch(h)
-	}
+	e.dispatchAll()
 }
 
 // Task is Service.Task.

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,10 +12,14 @@ import (
 // host is one origin and the tasks that want a connection to it. Engine.mu guards it.
 type host struct {
 	key         string
-	running     int         // attempts that hold a slot
-	queue       heap[place] // tasks that wait for one
-	parked      int         // tasks that have had one, and wait for network or disk space, be it the store's
-	hold        time.Time   // the server asked (Retry-After) to be left alone until then
+	running     int            // attempts that hold a slot
+	further     int            // connections that downloads have beyond their slots
+	splits      []*connections // of those that have some
+	visitors    int            // attempts that a redirect has led here, and that would have further ones; their slots are other hosts'
+	share       *share         // in the account of all engines; nil: there is none
+	queue       heap[place]    // tasks that wait for one
+	parked      int            // tasks that have had one, and wait for network or disk space, be it the store's
+	hold        time.Time      // the server asked (Retry-After) to be left alone until then
 	holdTimer   *time.Timer
 	multiplexed bool // it speaks HTTP/2: its requests share a connection
 }
@@ -27,6 +33,9 @@ func (e *Engine) host(key string) *host {
 	if h == nil {
 		h = &host{key: key}
 		e.hosts[key] = h
+		if e.account != nil {
+			h.share = e.account.join(e, h)
+		}
 	}
 	return h
 }
@@ -64,7 +73,7 @@ func (e *Engine) dequeue(r *run) {
 	if r.queue != 0 {
 		h := e.hosts[r.origin]
 		h.queue.remove(r.queue)
-		e.drop(h)
+		e.dispatch(h)
 	}
 }
 
@@ -82,33 +91,77 @@ func (e *Engine) requeue(r *run) {
 // process. The others stay queued: what those wait for they would too.
 const parkedAtMost = 256
 
-// dispatch starts as many attempts as the host has slots for.
-func (e *Engine) dispatch(h *host) {
-	slots := e.perHost
+// held says whether no task of a host is to begin now, nor a further connection.
+func (e *Engine) held(h *host) bool {
+	return e.stopping || !h.hold.IsZero() && time.Now().Before(h.hold) || e.lasting != nil && h.parked >= parkedAtMost
+}
+
+// slots is how many attempts a host may have at once.
+func (e *Engine) slots(h *host) int {
+	switch {
+	case e.held(h):
+		return 0
+	case h.multiplexed:
+		return max(e.perHost, streams)
+	}
+	return e.perHost - h.further
+}
+
+// uses is how many connections a host's attempts have.
+func (h *host) uses() int {
 	if h.multiplexed {
-		slots = max(slots, streams)
+		return min(h.running, 1) + h.further
 	}
-	if e.stopping || !h.hold.IsZero() && time.Now().Before(h.hold) || e.lasting != nil && h.parked >= parkedAtMost {
-		slots = 0
+	return h.running + h.further
+}
+
+// dispatch starts as many attempts as the host has slots for, and asks for further connections back where those are too few.
+// It follows each change of what a host has or wants.
+func (e *Engine) dispatch(h *host) {
+	if h.share != nil {
+		h.share.use(h.uses(), h.further)
 	}
+	slots, wants := e.slots(h), 0
 	for h.running < slots && len(h.queue) > 0 {
-		q := h.queue.pop()
-		if q.run == nil && e.runs[q.id] != nil {
-			continue // it has a place of its own, or wants none
+		if q := h.queue[0]; q.run == nil && e.runs[q.id] != nil {
+			h.queue.pop() // it has a place of its own, or wants none
+			continue
 		}
-		h.running++
-		e.attempts.Add(1)
-		switch {
-		case q.run == nil:
-			go e.promote(h, q)
-		case q.run.here && q.run.granted == nil:
-			q.run.granted = h
-			q.run.over.notify()
-		default:
-			go q.run.attemptAlone(h)
+		if alone := !h.multiplexed || h.running == 0; h.share != nil && alone && !h.share.take() {
+			if wants = 1; !h.multiplexed {
+				wants = min(slots-h.running, len(h.queue))
+			}
+			break
 		}
+		e.grant(h, h.queue.pop())
 	}
+	owed := 0
+	if h.share != nil {
+		owed = h.share.want(wants)
+	}
+	e.askBack(h, owed)
 	e.drop(h)
+}
+
+func (e *Engine) dispatchAll() {
+	for _, h := range slices.Collect(maps.Values(e.hosts)) { // some may be forgotten
+		e.dispatch(h)
+	}
+}
+
+// grant gives a slot to the task of a place, and has its attempt begin.
+func (e *Engine) grant(h *host, q place) {
+	h.running++
+	e.attempts.Add(1)
+	switch {
+	case q.run == nil:
+		go e.promote(h, q)
+	case q.run.here && q.run.granted == nil:
+		q.run.granted = h
+		q.run.over.notify()
+	default:
+		go q.run.attemptAlone(h)
+	}
 }
 
 // release gives back the slot of an attempt.
@@ -125,8 +178,17 @@ func (e *Engine) releaseLocked(h *host) {
 
 // drop forgets a host that nothing is known or wanted of.
 func (e *Engine) drop(h *host) {
-	if h.running == 0 && len(h.queue) == 0 && h.parked == 0 && h.holdTimer == nil && e.hosts[h.key] == h {
+	if h.running == 0 && h.further == 0 && h.visitors == 0 && len(h.queue) == 0 && h.parked == 0 && h.holdTimer == nil && e.hosts[h.key] == h {
 		delete(e.hosts, h.key)
+		h.leave()
+	}
+}
+
+// leave ends the host's share in the account.
+func (h *host) leave() {
+	if h.share != nil {
+		h.share.leave()
+		h.share = nil
 	}
 }
 
@@ -170,6 +232,15 @@ func (e *Engine) releaseHosts() {
 			h.holdTimer = nil
 			e.drop(h)
 		}
+	}
+}
+
+// leaveHosts ends the part of an engine that has stopped in the account.
+func (e *Engine) leaveHosts() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, h := range e.hosts {
+		h.leave()
 	}
 }
 

@@ -172,7 +172,7 @@ func (r *run) endCancelled() {
 	stop(errCancelled)
 	r.stop = stop
 	a := r.transfer(ctx, &host{})
-	a.RoundTripper = nothing{}
+	a.RoundTripper, a.Connections = nothing{}, nil
 	r.e.attempts.Go(func() {
 		res, err := r.e.runTask(ctx, a)
 		if res.ResumeData == nil {
@@ -197,10 +197,12 @@ func (nothing) RoundTrip(req *http.Request) (*http.Response, error) {
 // error is ctx's, where such a request was stopped. What is asked of the engine from then on, and would change something,
 // is DaemonLost.
 func (e *Engine) Stop(ctx context.Context) error {
+	defer e.leaveHosts()
 	e.mu.Lock()
 	e.stopping = true
 	e.agenda.arm()
 	e.releaseHosts()
+	e.dispatchAll() // they want nothing more
 	e.stopWatches()
 	if e.expiry != nil {
 		e.expiry.Stop()

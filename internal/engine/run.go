@@ -63,8 +63,9 @@ type run struct {
 	asking   bool   // counted in Engine.asking
 	keeps    uint64 // Engine.kept.n when the newest attempt began
 	released bool
-	ended    bool  // it is in Engine.runs no more, and never will be
-	granted  *host // whose slot it has, until Run takes it
+	ended    bool         // it is in Engine.runs no more, and never will be
+	granted  *host        // whose slot it has, until Run takes it
+	further  *connections // of the attempt under way; nil: it may have none
 
 	first    progress                 // until the second attempt begins
 	progress atomic.Pointer[progress] // of the newest attempt
