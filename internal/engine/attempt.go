@@ -142,7 +142,6 @@ func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 		transfer.Attempt
 		spec task.Spec // SetPriority changes the record's
 		committer
-		connections
 	}{spec: r.rec.Spec, committer: committer{observer{r: r, host: h, progress: r.progress.Load()}}}
 	a := &one.Attempt
 	*a = transfer.Attempt{
@@ -153,8 +152,7 @@ func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 		a.Observer = &one.committer
 	}
 	if most := a.Spec.Policy.Connections; r.kind == task.Download && most != 1 {
-		one.connections = connections{run: r, home: h, most: cmp.Or(most, math.MaxInt) - 1}
-		a.Connections = &one.connections
+		a.Connections = &connections{run: r, home: h, most: cmp.Or(most, math.MaxInt) - 1}
 	}
 	if r.body.from != nil {
 		a.Body = r.body.opener(ctx)

@@ -30,3 +30,22 @@ func PlanEnded(n int) {
 		a.add(task.ID(i+1), time.Time{}.Add(time.Duration(i)))
 	}
 }
+
+// Accounted is how many connections to each host the engines have, and how many of those they have not fetched yet.
+func (a *Hosts) Accounted() (taken map[string]int, granted int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	taken = make(map[string]int)
+	for key, sh := range a.hosts {
+		sum := 0
+		for _, s := range sh.shares {
+			sum += s.taken
+			granted += s.granted
+		}
+		if sum != sh.taken {
+			panic("the account does not add up")
+		}
+		taken[key] = sh.taken
+	}
+	return taken, granted
+}
