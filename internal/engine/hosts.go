@@ -70,10 +70,8 @@ func (a *Hosts) join(e *Engine, h *host) *share {
 	return s
 }
 
-// leave ends a share, and gives back all that is taken.
+// leave ends a share of which nothing is taken or wanted any more.
 func (s *share) leave() {
-	s.use(0, 0)
-	s.want(0)
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
 	s.of.shares = without(s.of.shares, s)
