@@ -8,7 +8,7 @@
 // # Locking
 //
 // Each run (a task that has not ended) has a mutex that guards its record; Engine.mu guards what runs share: the host
-// queues, the agenda, the sets. The order is run.mu, then Engine.mu. The store is written under run.mu only, so that
+// queues, the agenda, the sets. The order is run.mu, then Engine.mu, then Hosts.mu. The store is written under run.mu only, so that
 // writes of different tasks go on side by side. The caller's code (a listener's loop, a body's Read, Rewind and Close) is
 // called under neither, so that it may call the Engine.
 //
