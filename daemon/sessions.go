@@ -27,6 +27,7 @@ type sessions struct {
 	log     *slog.Logger
 	network *platform.Connectivity
 	power   *platform.Power
+	limiter *limiter
 	started time.Time
 	resumed chan struct{} // closed when those with something to do are open
 
@@ -45,7 +46,7 @@ type slot struct {
 
 func newSessions(state string, db *sqlitestore.DB, o Options) *sessions {
 	return &sessions{state: state, db: db, options: o, log: o.Logger, network: new(platform.Connectivity), power: new(platform.Power),
-		started: time.Now(), resumed: make(chan struct{}), all: make(map[string]*slot)}
+		limiter: newLimiter(o), started: time.Now(), resumed: make(chan struct{}), all: make(map[string]*slot)}
 }
 
 // resume opens the sessions that have something to do without being asked, and then gives space back, which may take long and

@@ -191,5 +191,9 @@ func statusJSON(s urlsession.DaemonStatus) any {
 		Tasks    int       `json:"tasks"`
 		Used     int64     `json:"used"`
 		Free     int64     `json:"free"`
+
+		RateLimit      int64     `json:"rateLimit,omitempty"`
+		RateLimitUntil time.Time `json:"rateLimitUntil,omitzero"`
+		SettingsError  string    `json:"settingsError,omitempty"`
 	}(s)
 }

@@ -141,6 +141,7 @@ func sessionJSON(s urlsession.SessionInfo) any {
 		Acknowledged uint64    `json:"acknowledgedSequence"`
 		Owned        bool      `json:"owned"`
 		Created      time.Time `json:"created,omitzero"`
+		RateLimit    int64     `json:"rateLimit,omitempty"`
 	}(s)
 }
 
