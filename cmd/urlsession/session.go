@@ -11,8 +11,8 @@ import (
 )
 
 func newSession() *cobra.Command {
-	cmd := group("session", "List background sessions, look at one, flush, reset or end it", "list, show, flush, reset, finish or invalidate")
-	cmd.AddCommand(newSessionList(), newSessionShow())
+	cmd := group("session", "List background sessions, look at one, limit, flush, reset or end it", "list, show, limit, flush, reset, finish or invalidate")
+	cmd.AddCommand(newSessionList(), newSessionShow(), newSessionLimit())
 	for _, verb := range []struct {
 		name, short string
 		do          func(*urlsession.Session, context.Context) error
@@ -108,6 +108,9 @@ func newSessionShow() *cobra.Command {
 					c.add("owner", "an app listens")
 				} else {
 					c.add("owner", "nobody listens")
+				}
+				if info.RateLimit > 0 {
+					c.add("limit", formatRate(info.RateLimit))
 				}
 				c.add("created", formatMoment(info.Created))
 				return c.print()

@@ -162,7 +162,7 @@ func (r *run) read(ctx context.Context, body io.Reader, p []byte) (int, error) {
 
 // take is Limits.take, which is no idleness of the network.
 func (r *run) take(ctx context.Context, d direction, n int) (int, error) {
-	if r.Limits.none() {
+	if r.Limits.rates() == 0 {
 		return n, nil
 	}
 	r.idle.hold()

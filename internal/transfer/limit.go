@@ -72,19 +72,29 @@ func (l *Limit) bucket(d direction) *bucket {
 // bucket fills while its attempt waits at another.
 type Limits []*Limit
 
-// none reports whether nothing is bounded now.
-func (ls Limits) none() bool {
+// rates is a number that changes with any of the limits; 0: nothing is bounded now.
+func (ls Limits) rates() (sum uint64) {
 	for _, l := range ls {
-		if l.Rate() != 0 {
-			return false
-		}
+		sum = sum*1_000_003 + uint64(l.Rate())
 	}
-	return true
+	return sum
 }
 
 // take waits until each limit lets some of n bytes pass, n > 0, and returns how many, or until ctx ends, with its cause. What
 // was taken must be settled.
 func (ls Limits) take(ctx context.Context, d direction, n int) (int, error) {
+	for {
+		rates := ls.rates()
+		got, err := ls.takeOnce(ctx, d, n)
+		if err != nil || rates == ls.rates() {
+			return got, err
+		}
+		// One has changed, which may have been passed by then.
+		ls.settle(d, got, 0)
+	}
+}
+
+func (ls Limits) takeOnce(ctx context.Context, d direction, n int) (int, error) {
 	for i, l := range ls {
 		b := l.bucket(d)
 		if b == nil {

@@ -248,8 +248,26 @@ func TestWaitingForALimit(t *testing.T) {
 		time.AfterFunc(time.Millisecond, func() { session.Set(1 << 20) })
 		if n, err := ls.take(t.Context(), received, 100); n != 100 || err != nil || time.Since(start) > 2*time.Millisecond {
 			t.Errorf("%d, %v, after %v", n, err, time.Since(start))
+		} else {
+			ls.settle(received, n, n)
+		}
+		// A limit that it has passed already, as there was none, holds too.
+		ls[0].Set(0)
+		session.Set(1)
+		n, _ = ls.take(t.Context(), received, 1)
+		ls.settle(received, n, n)
+		time.AfterFunc(time.Millisecond, func() {
+			task.Set(1 << 10)
+			session.Set(100 << 20)
+		})
+		if n, err := ls.take(t.Context(), received, 1<<20); n > 100 || err != nil {
+			t.Errorf("%d, %v", n, err)
+		} else {
+			ls.settle(received, n, n)
 		}
 		session.Set(1)
+		n, _ = ls.take(t.Context(), received, 1)
+		ls.settle(received, n, n)
 		mine := errors.New("mine")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Millisecond, func() { cancel(mine) })
@@ -257,7 +275,7 @@ func TestWaitingForALimit(t *testing.T) {
 			t.Errorf("%d, %v", n, err)
 		}
 		for _, l := range ls {
-			if b := l.bucket(received); len(b.queue) != 0 || b.out > 100 { // those of the second take
+			if b := l.bucket(received); len(b.queue) != 0 || b.out != 0 {
 				t.Errorf("%d wait, and %v bytes are out", len(b.queue), b.out)
 			}
 		}
