@@ -138,8 +138,9 @@ type Configuration struct {
 	AllowsExpensiveNetworkAccess   bool
 	AllowsConstrainedNetworkAccess bool
 
-	// RateLimit is the most bytes a second of bodies in each direction, over all tasks of the session; RoundTripper is
-	// not under it. 0: none.
+	// RateLimit is the most bytes of bodies that all tasks of the session together receive a second, and apart from those
+	// the most that they send; it is exact within 2 % over 10 s. RoundTripper is not under it. 0: none. Session.SetRateLimit
+	// changes it, and Request.RateLimit is a single task's.
 	RateLimit int64
 
 	// ForbidDowngrade makes a redirect from https to http an error (ErrRequiresSecureConnection). Without it such a

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -41,6 +42,10 @@ type DaemonStatus struct {
 	Tasks    int   // that have not ended
 	Used     int64 // bytes that its folder takes on the disk
 	Free     int64 // bytes that the disk has free; -1: not known
+
+	RateLimit      int64     // bytes a second of all sessions together; 0: none
+	RateLimitUntil time.Time // when that changes by schedule; zero: it does not
+	SettingsError  string    // why the newest settings do not hold, such as a mistake in the config file; empty: they do
 }
 
 // SessionInfo is what a daemon tells of one of its sessions.
@@ -54,6 +59,7 @@ type SessionInfo struct {
 	Acknowledged uint64 // number of the last one that was acknowledged
 	Owned        bool   // somebody listens as its owner
 	Created      time.Time
+	RateLimit    int64 // bytes a second of all its tasks together; 0: none
 }
 
 // statusFor is how long Status takes at most.
@@ -107,6 +113,35 @@ func (d Daemon) Stop(ctx context.Context) error {
 		return publicError(op, err)
 	}
 	return nil
+}
+
+// SetRateLimit bounds the bytes of bodies that the tasks of all sessions together receive a second, and apart from those the
+// ones that they send; 0: no limit. It holds at once, until the daemon's schedule changes the limit next, its settings are
+// reloaded, or it ends. A daemon that does not run is ErrDaemonLost.
+func (d Daemon) SetRateLimit(ctx context.Context, bytesPerSecond int64) error {
+	const op = "set the daemon's rate limit"
+	if bytesPerSecond < 0 {
+		return &Error{Op: op, Code: ErrUnknown, Err: fmt.Errorf("it is %d bytes a second; 0 is none", bytesPerSecond)}
+	}
+	return d.tell(op, func(c *control.Client) error { return c.SetDaemonRateLimit(ctx, bytesPerSecond) })
+}
+
+// Reload has the daemon read its settings anew, as the config file has them, and forget what SetRateLimit has set. Where they
+// cannot be read, or are none, the error says why, and those before go on to hold. A daemon that does not run is
+// ErrDaemonLost.
+func (d Daemon) Reload(ctx context.Context) error {
+	return d.tell("reload the daemon's settings", func(c *control.Client) error { return c.Reload(ctx) })
+}
+
+// tell is ask of a daemon that is not started for it.
+func (d Daemon) tell(op string, what func(*control.Client) error) error {
+	d, err := d.resolve()
+	if err != nil {
+		return err
+	}
+	c := control.NewClient(d.unstarted())
+	defer c.Close()
+	return publicError(op, what(c))
 }
 
 // Sessions are those of the daemon, in the order of their identifiers. It is started where it does not run.
@@ -233,5 +268,6 @@ func (d Daemon) unstarted() control.ClientOptions {
 }
 
 func sessionInfo(i control.SessionInfo) SessionInfo {
-	return SessionInfo{Identifier: i.ID, State: string(i.State), Tasks: i.Tasks, Last: i.Last, Acknowledged: i.Acknowledged, Owned: i.Owned, Created: i.Created}
+	return SessionInfo{Identifier: i.ID, State: string(i.State), Tasks: i.Tasks, Last: i.Last, Acknowledged: i.Acknowledged, Owned: i.Owned, Created: i.Created,
+		RateLimit: i.RateLimit}
 }

@@ -58,6 +58,10 @@ type Request struct {
 	// final name counts. It is read when the download ends.
 	DigestFile string
 
+	// RateLimit is the most bytes of bodies that the task receives a second, and apart from those the most that it sends,
+	// beside what its session and the daemon may. 0: none of its own. Task.SetRateLimit changes it.
+	RateLimit int64
+
 	// Limit, of a data or upload task: the most bytes that the response's body may measure, decoded; beyond it is
 	// ErrDataTooLarge. 0: DefaultLimit.
 	Limit int64

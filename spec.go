@@ -52,6 +52,8 @@ func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, erro
 		return refuse("Body", "is set, and TRACE must not have one (RFC 9110 §9.3.8)")
 	case !(r.Priority >= 0 && r.Priority <= 1): // NaN too
 		return refuse("Priority", fmt.Sprintf("is %v; it goes from above 0 to 1, and 0 is the default", float64(r.Priority)))
+	case r.RateLimit < 0:
+		return refuse("RateLimit", fmt.Sprintf("is %d bytes a second; 0 is none", r.RateLimit))
 	case r.Limit < 0:
 		return refuse("Limit", fmt.Sprintf("is %d bytes; 0 is the default of %d", r.Limit, DefaultLimit))
 	case r.Limit != 0 && kind == task.Download:
@@ -86,7 +88,7 @@ func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, erro
 		Priority:    task.Priority(r.Priority),
 		Suspended:   r.Suspended, EarliestBegin: r.EarliestBegin,
 		Policy: s.policy,
-		Limit:  r.Limit, Stream: r.Stream,
+		Limit:  r.Limit, RateLimit: r.RateLimit, Stream: r.Stream,
 	}
 	spec.Policy.Ask.Challenge = spec.Policy.Ask.Challenge || r.WaitsForAnswer
 	spec.Policy.FailOnHTTPError, spec.Policy.RetryUnsafe = r.FailOnHTTPError, r.RetryUnsafe

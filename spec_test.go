@@ -104,6 +104,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"negative priority", task.Data, Request{URL: url, Priority: -.1}, "Request.Priority"},
 		{"too much priority", task.Data, Request{URL: url, Priority: 1.1}, "Request.Priority"},
 		{"no number as priority", task.Data, Request{URL: url, Priority: Priority(math.NaN())}, "Request.Priority"},
+		{"negative rate limit", task.Data, Request{URL: url, RateLimit: -1}, "Request.RateLimit"},
 		{"negative limit", task.Data, Request{URL: url, Limit: -1}, "Request.Limit"},
 		{"limit of a download", task.Download, Request{URL: url, Limit: 1}, "Request.Limit"},
 		{"limit of a stream", task.Data, Request{URL: url, Limit: 1, Stream: true}, "Request.Limit"},

@@ -67,6 +67,7 @@ type Status struct {
 	Description string
 	Metadata    map[string]string
 	Priority    Priority
+	RateLimit   int64 // bytes a second, as Request.RateLimit; 0: none of its own
 	// OriginalURL is the request's, and CurrentURL where it goes now, after redirects. Both are as they are: they may
 	// hold secrets.
 	OriginalURL, CurrentURL string
@@ -102,7 +103,7 @@ type Status struct {
 func statusOf(rec *task.Record) Status {
 	st := Status{
 		Identifier: TaskID(rec.ID), Kind: Kind(rec.Spec.Kind), State: State(rec.State),
-		Description: rec.Spec.Description, Metadata: maps.Clone(rec.Spec.Metadata), Priority: Priority(rec.Spec.Priority),
+		Description: rec.Spec.Description, Metadata: maps.Clone(rec.Spec.Metadata), Priority: Priority(rec.Spec.Priority), RateLimit: rec.Spec.RateLimit,
 		OriginalURL: rec.Spec.Request.URL, CurrentURL: rec.CurrentURL(),
 		Response:  responseOf(rec),
 		Err:       publicError("", rec.Failure.Err()),

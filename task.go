@@ -159,6 +159,27 @@ func (t *Task) SetPriority(ctx context.Context, p Priority) error {
 	return publicError("set priority", t.s.svc.SetPriority(ctx, t.id, task.Priority(p)))
 }
 
+// SetRateLimit bounds the bytes of bodies that the task receives a second, and apart from those the ones that it sends, in
+// place of Request.RateLimit; 0: no limit. It holds at once, beside the session's and the daemon's. On a task that has ended
+// it does nothing.
+func (t *Task) SetRateLimit(ctx context.Context, bytesPerSecond int64) error {
+	return t.s.setRateLimit(ctx, t.id, bytesPerSecond)
+}
+
+// SetRateLimit is Task.SetRateLimit of all tasks of the session together, in place of Configuration.RateLimit. That of a
+// background session is kept by the daemon until an app opens the session with New, whose Configuration then governs.
+func (s *Session) SetRateLimit(ctx context.Context, bytesPerSecond int64) error {
+	return s.setRateLimit(ctx, 0, bytesPerSecond)
+}
+
+func (s *Session) setRateLimit(ctx context.Context, id task.ID, bytesPerSecond int64) error {
+	const op = "set rate limit"
+	if bytesPerSecond < 0 {
+		return &Error{Op: op, Code: ErrUnknown, Err: fmt.Errorf("it is %d bytes a second; 0 is none", bytesPerSecond)}
+	}
+	return publicError(op, s.svc.SetRateLimit(ctx, id, bytesPerSecond))
+}
+
 // wait waits until a task has ended, and returns its record.
 func (s *Session) wait(ctx context.Context, id task.ID) (task.Record, error) {
 	rec, err := s.svc.Wait(ctx, id)

@@ -53,9 +53,10 @@ type Options struct {
 	Retention time.Duration
 	// History is how many of them a session keeps at most, the newest. 0: 10,000; negative: no limit.
 	History int
-	// MaximumConnectionsPerHost is how many connections all sessions together have to one host at most, beside the limit of
-	// each; of one to spare those that wait for it take turns. 0: no more limit than theirs.
-	MaximumConnectionsPerHost int
+	// Settings reads what the user wants, at the start and whenever a client asks for it (urlsession daemon reload); nil: the
+	// zero Settings. Where it fails, or they are none, Run tells Logger and its status, and those before go on to hold, at the
+	// start the zero ones. It is called by one goroutine at a time.
+	Settings func() (Settings, error)
 	// Ready is called once, when clients are served; nil: nobody is told.
 	Ready func()
 	// OwnsProcess says that the process is there for the daemon alone. Run then takes the socket that systemd has opened,
@@ -151,6 +152,7 @@ func run(ctx context.Context, o Options) (err error) {
 			stop(errTaken)
 		}
 	})
+	loops.Go(func() { ss.limiter.run(ctx, newAlarm()) })
 	loops.Go(func() {
 		ss.resume(ctx)
 		ss.revisit(ctx)

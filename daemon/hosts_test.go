@@ -11,9 +11,11 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// TestConnectionsAcrossSessions: two sessions, of which each may have six connections, have three together, and both go on.
+// TestConnectionsAcrossSessions: two sessions, of which each may have six connections, have as many together as the settings
+// say, also where those change, and both go on.
 func TestConnectionsAcrossSessions(t *testing.T) {
-	const maximum, each = 3, 6
+	const each = 6
+	maximum := int32(3)
 	var now, peak atomic.Int32
 	var of [2]atomic.Int32 // answered
 	release := make(chan struct{})
@@ -27,7 +29,9 @@ func TestConnectionsAcrossSessions(t *testing.T) {
 	}))
 	t.Cleanup(srv.Close)
 	state := t.TempDir()
-	start(t, state, func(o *Options) { o.MaximumConnectionsPerHost = maximum })
+	start(t, state, func(o *Options) {
+		o.Settings = func() (Settings, error) { return Settings{MaximumConnectionsPerHost: int(maximum)}, nil }
+	})
 	var sessions [2]*control.Client
 	var ids [2][]task.ID
 	for i := range sessions {
@@ -42,6 +46,11 @@ func TestConnectionsAcrossSessions(t *testing.T) {
 		})
 		if left == each && (of[0].Load() == 0 || of[1].Load() == 0) {
 			t.Errorf("of %d answers one session had %d, the other %d", each, of[0].Load(), of[1].Load())
+		}
+		if left == each {
+			maximum++
+			must(t, sessions[0].Reload(within(t)))
+			until(t, "one connection more", func() bool { return now.Load() == maximum })
 		}
 		release <- struct{}{}
 	}

@@ -26,7 +26,7 @@ type httpServer struct {
 func newHTTP(ss *sessions, o Options, stop func()) *httpServer {
 	base, cancel := context.WithCancel(context.Background())
 	h := &httpServer{streams: cancel, trimmer: newTrimmer(o), silent: make(map[net.Conn]struct{})}
-	h.server = server.NewHTTPServer(base, h.count(server.New(ss, server.Options{Stop: stop})))
+	h.server = server.NewHTTPServer(base, h.count(server.New(ss, server.Options{Stop: stop, SetRateLimit: ss.limiter.setByHand, Reload: ss.limiter.reload})))
 	h.server.ErrorLog = slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn)
 	h.server.ConnState = h.watch
 	h.server.RegisterOnShutdown(h.dropSilent)

@@ -17,6 +17,7 @@ import (
 	"github.com/urlsession/urlsession/internal/engine"
 	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/task"
+	"github.com/urlsession/urlsession/internal/transfer"
 	"github.com/urlsession/urlsession/internal/transport"
 )
 
@@ -71,8 +72,9 @@ func (s *session) engineOptions(folder string) engine.Options {
 	ss := s.ss
 	return engine.Options{
 		Session: s.id, Store: ss.db.Session(s.id), Chain: s.chain, Network: ss.network,
-		MaxPerHost: s.kept.Newest.MaximumConnectionsPerHost, Hosts: ss.hosts, RateLimit: s.kept.Newest.RateLimit,
-		Flush: s.flush, Reset: s.reset,
+		MaxPerHost: s.kept.Newest.MaximumConnectionsPerHost, Hosts: ss.limiter.hosts, RateLimit: s.kept.Newest.RateLimit,
+		Limits: transfer.Limits{&ss.limiter.limit},
+		Flush:  s.flush, Reset: s.reset,
 		Bodies: &bodies{place{dir: filepath.Join(folder, "bodies")}}, Spool: &spool{place{dir: filepath.Join(folder, "spool")}},
 		Retention: ss.options.retention(),
 		Temporary: s.temporary.dir, Known: s.knows, Unattended: s.launcher.wake, Power: ss.power,
@@ -111,14 +113,9 @@ func (s *session) configure(ctx context.Context, c control.Configuration) error 
 	if err != nil || sameJSON(next, before) {
 		return err
 	}
-	data, err := json.Marshal(next)
-	if err == nil {
-		err = s.ss.db.PutConfiguration(ctx, s.id, data)
-	}
-	if err != nil {
+	if err := s.govern(ctx, next); err != nil {
 		return err
 	}
-	s.kept = next
 	limits := c.MaximumConnectionsPerHost != before.Newest.MaximumConnectionsPerHost
 	s.dropTransports(func(number int) bool {
 		_, kept := next.chain(number)
@@ -127,6 +124,33 @@ func (s *session) configure(ctx context.Context, c control.Configuration) error 
 	s.launcher.use(c.Launch)
 	s.SetLimits(c.MaximumConnectionsPerHost, c.RateLimit)
 	return nil
+}
+
+// govern stores what governs the session from now on. s.mu is held.
+func (s *session) govern(ctx context.Context, g generations) error {
+	data, err := json.Marshal(g)
+	if err == nil {
+		err = s.ss.db.PutConfiguration(ctx, s.id, data)
+	}
+	if err == nil {
+		s.kept = g
+	}
+	return err
+}
+
+// SetRateLimit is Service.SetRateLimit. The session's is stored with its configuration, and goes with it when an app opens
+// the session with another.
+func (s *session) SetRateLimit(ctx context.Context, id task.ID, bytesPerSecond int64) error {
+	if id == 0 && bytesPerSecond >= 0 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		next := s.kept
+		next.Newest.RateLimit = bytesPerSecond
+		if err := s.govern(ctx, next); err != nil {
+			return s.ss.fail("set rate limit of session", s.id, err)
+		}
+	}
+	return s.Engine.SetRateLimit(ctx, id, bytesPerSecond)
 }
 
 // inUse are the generations of tasks that have not ended, and of those that are being created. s.mu is held.

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/urlsession/urlsession/internal/control"
-	"github.com/urlsession/urlsession/internal/engine"
 	"github.com/urlsession/urlsession/internal/platform"
 	"github.com/urlsession/urlsession/internal/store"
 	"github.com/urlsession/urlsession/internal/store/sqlitestore"
@@ -25,10 +24,10 @@ type sessions struct {
 	state   string
 	db      *sqlitestore.DB
 	options Options
-	hosts   *engine.Hosts // what all sessions have in common
 	log     *slog.Logger
 	network *platform.Connectivity
 	power   *platform.Power
+	limiter *limiter
 	started time.Time
 	resumed chan struct{} // closed when those with something to do are open
 
@@ -46,8 +45,8 @@ type slot struct {
 }
 
 func newSessions(state string, db *sqlitestore.DB, o Options) *sessions {
-	return &sessions{state: state, db: db, options: o, hosts: engine.NewHosts(o.MaximumConnectionsPerHost), log: o.Logger, network: new(platform.Connectivity), power: new(platform.Power),
-		started: time.Now(), resumed: make(chan struct{}), all: make(map[string]*slot)}
+	return &sessions{state: state, db: db, options: o, log: o.Logger, network: new(platform.Connectivity), power: new(platform.Power),
+		limiter: newLimiter(o), started: time.Now(), resumed: make(chan struct{}), all: make(map[string]*slot)}
 }
 
 // resume opens the sessions that have something to do without being asked, and then gives space back, which may take long and

@@ -21,7 +21,7 @@ func (ss *sessions) Info(ctx context.Context, id string) (control.SessionInfo, e
 	if err != nil {
 		return control.SessionInfo{}, ss.fail("look up session", id, err)
 	}
-	return ss.describe(info), nil
+	return ss.describe(ctx, info), nil
 }
 
 // List is server.Sessions'.
@@ -36,7 +36,7 @@ func (ss *sessions) List(ctx context.Context) ([]control.SessionInfo, error) {
 	}
 	list := make([]control.SessionInfo, len(infos))
 	for i, info := range infos {
-		list[i] = ss.describe(info)
+		list[i] = ss.describe(ctx, info)
 	}
 	return list, nil
 }
@@ -56,11 +56,13 @@ func (ss *sessions) settle(ctx context.Context, op string) error {
 	return nil
 }
 
-func (ss *sessions) describe(info sqlitestore.Info) control.SessionInfo {
+func (ss *sessions) describe(ctx context.Context, info sqlitestore.Info) control.SessionInfo {
 	d := control.SessionInfo{ID: info.Identifier, State: control.SessionState(info.State), Created: info.Created,
 		Last: info.LastEvent, Acknowledged: info.Acknowledged}
 	if s := ss.opened(info.Identifier); s != nil {
-		d.Tasks, d.Owned = s.Alive(), s.Owned()
+		d.Tasks, d.Owned, d.RateLimit = s.Alive(), s.Owned(), s.RateLimit()
+	} else if g, err := ss.configuration(ctx, info.Identifier); err == nil { // of an error who opens it is told
+		d.RateLimit = g.Newest.RateLimit
 	}
 	return d
 }
@@ -85,6 +87,7 @@ func (ss *sessions) Status(ctx context.Context) (control.Status, error) {
 	}
 	st := control.Status{PID: os.Getpid(), Version: ss.options.Version, State: ss.state, Started: ss.started,
 		Sessions: len(list), Used: used(ss.state), Free: -1}
+	ss.limiter.tell(&st)
 	for _, s := range list {
 		st.Tasks += s.Tasks
 	}

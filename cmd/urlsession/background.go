@@ -90,7 +90,8 @@ func (b *background) end(ctx context.Context, err error) error {
 }
 
 // openBackground opens the session of --session. One that is there keeps its configuration, which may be an app's, unless
-// the command line says something of it: then the flags, and the defaults for all others, are its new one.
+// the command line says something of it: then the flags, and the defaults for all others, are its new one. --limit-rate is
+// changed by itself.
 func (f *sharedFlags) openBackground(ctx context.Context, cmd *cobra.Command) (*urlsession.Session, error) {
 	d, err := daemonOf(cmd)
 	if err != nil {
@@ -114,10 +115,17 @@ func (f *sharedFlags) openBackground(ctx context.Context, cmd *cobra.Command) (*
 		switch {
 		case err == nil:
 			// One that takes no more tasks is opened anew, or the daemon says why it is not.
-			if info, err := s.Info(ctx); err != nil || info.State == "open" {
-				return s, err
+			info, err := s.Info(ctx)
+			if err == nil && info.State == "open" && f.limitGiven {
+				err = s.SetRateLimit(ctx, f.limitRate.v)
+			}
+			if err == nil && info.State == "open" {
+				return s, nil
 			}
 			s.Close()
+			if err != nil {
+				return nil, err
+			}
 		case !errors.Is(err, urlsession.ErrResourceUnavailable):
 			return nil, opening(err)
 		}

@@ -29,7 +29,7 @@ func configFile() string {
 }
 
 // applyConfig sets the flags of cmd that the command line did not from the config file, whose keys are the long names of
-// flags. A key that no command has is an error that names it, the file and the line.
+// flags; the table that is the daemon's is passed over. A key that no command has is an error that names it, the file and the line.
 func applyConfig(cmd *cobra.Command) error {
 	file := configFile()
 	if file == "" {
@@ -43,6 +43,7 @@ func applyConfig(cmd *cobra.Command) error {
 	if err != nil {
 		return configError(file, err)
 	}
+	delete(keys, daemonTable)      // see daemonSettings
 	given := make(map[string]bool) // on the command line
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		given[f.Name] = true

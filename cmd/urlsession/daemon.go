@@ -37,6 +37,15 @@ they hold, and go on at the next start. One runs a state folder; a second one ex
 			RunE:  func(cmd *cobra.Command, _ []string) error { return startDaemon(cmd) },
 		},
 		newDaemonStatus(),
+		newDaemonLimit(),
+		&cobra.Command{
+			Use:   "reload",
+			Short: "Have the daemon read the config file anew, and say what is wrong with it",
+			Args:  cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return withDaemon(cmd, func(ctx context.Context, d urlsession.Daemon) error { return noDaemon(d, d.Reload(ctx)) })
+			},
+		},
 		&cobra.Command{
 			Use:   "stop",
 			Short: "Stop the daemon: its tasks record what they hold, and go on at the next start",
@@ -77,7 +86,7 @@ func runDaemon(cmd *cobra.Command) error {
 	defer done()
 	version, _ := build()
 	err = daemon.Run(ctx, daemon.Options{
-		State: state, Version: version, OwnsProcess: true,
+		State: state, Version: version, OwnsProcess: true, Settings: daemonSettings,
 		Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
 	})
 	switch {
@@ -172,12 +181,27 @@ func newDaemonStatus() *cobra.Command {
 					disk += ", " + formatSize(s.Free) + " free"
 				}
 				c.add("disk", disk)
+				if s.RateLimit > 0 || !s.RateLimitUntil.IsZero() {
+					c.add("limit", limitText(s))
+				}
+				if s.SettingsError != "" {
+					c.add("settings", s.SettingsError+"; those before hold until urlsession daemon reload")
+				}
 				return c.print()
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
+}
+
+// limitText is the daemon's rate limit, and until when it holds.
+func limitText(s urlsession.DaemonStatus) string {
+	text := formatRate(s.RateLimit)
+	if !s.RateLimitUntil.IsZero() {
+		text += ", until " + formatMoment(s.RateLimitUntil)
+	}
+	return text
 }
 
 // statusJSON is the daemon's status in JSON, by the names of the wire.
@@ -191,5 +215,9 @@ func statusJSON(s urlsession.DaemonStatus) any {
 		Tasks    int       `json:"tasks"`
 		Used     int64     `json:"used"`
 		Free     int64     `json:"free"`
+
+		RateLimit      int64     `json:"rateLimit,omitempty"`
+		RateLimitUntil time.Time `json:"rateLimitUntil,omitzero"`
+		SettingsError  string    `json:"settingsError,omitempty"`
 	}(s)
 }

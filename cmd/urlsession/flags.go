@@ -42,12 +42,13 @@ type sharedFlags struct {
 	// configures says that the command line has a flag of the session's configuration, and retryGiven and parallelGiven that
 	// it or the config file has these.
 	configures, retryGiven, parallelGiven bool
+	limitGiven                            bool // the command line has --limit-rate
 
 	unbuilt unbuiltFlags
 }
 
-// configuring are the flags that are of a session's configuration.
-var configuring = []string{"netrc", "netrc-file", "proxy", "cacert", "cert", "key", "pin", "insecure", "retry", "timeout", "max-time", "limit-rate", "parallel"}
+// configuring are the flags that are of a session's configuration, but for limit-rate, which is changed by itself.
+var configuring = []string{"netrc", "netrc-file", "proxy", "cacert", "cert", "key", "pin", "insecure", "retry", "timeout", "max-time", "parallel"}
 
 // unbuiltFlags are those of the manual that later versions will obey.
 type unbuiltFlags struct {
@@ -58,7 +59,7 @@ type unbuiltFlags struct {
 func (f *sharedFlags) register(cmd *cobra.Command) {
 	f.timeout = value[time.Duration]{kind: "duration", parse: parseSeconds}
 	f.maxTime = value[time.Duration]{kind: "duration", parse: parseSeconds}
-	f.limitRate = value[int64]{kind: "size", parse: parseSize}
+	f.limitRate = value[int64]{kind: "rate", parse: parseRate}
 	f.priority = value[urlsession.Priority]{kind: "priority", parse: parsePriority}
 	f.earliest = value[time.Time]{kind: "time", parse: func(s string) (time.Time, error) { return parseMoment(s, time.Now()) }}
 
@@ -78,7 +79,7 @@ func (f *sharedFlags) register(cmd *cobra.Command) {
 	p.IntVar(&f.retry, "retry", 5, "try `N` times more after a failure that may pass (with --session: as often as --max-time allows)")
 	p.Var(&f.timeout, "timeout", "give up when nothing arrives or leaves for so long; 0 is never (default 1m)")
 	p.Var(&f.maxTime, "max-time", "give up a transfer that takes longer in all; 0 is never (default 168h)")
-	p.Var(&f.limitRate, "limit-rate", "at most so many bytes a second over all transfers, such as 10MiB")
+	p.Var(&f.limitRate, "limit-rate", "at most so many bytes a second over all transfers, such as 10MiB, or none (with --session: over all of the session)")
 	p.StringVar(&f.description, "description", "", "call the task `TEXT`")
 	p.Var(&f.priority, "priority", "low, default, high, or a number up to 1, among the tasks that wait for a host")
 	p.Var(&f.earliest, "earliest", "do not begin before: 2026-12-24T18:00, 18:00, or 2h for two hours from now")
@@ -97,6 +98,7 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	f.configures = slices.ContainsFunc(configuring, cmd.Flags().Changed)
+	f.limitGiven = cmd.Flags().Changed("limit-rate")
 	f.netrcGiven = cmd.Flags().Changed("netrc") || cmd.Flags().Changed("netrc-file")
 	jarGiven := cmd.Flags().Changed("cookie-jar") // that of the config file is for transfers in this process alone
 	if err := applyConfig(cmd); err != nil {

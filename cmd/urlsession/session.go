@@ -11,8 +11,8 @@ import (
 )
 
 func newSession() *cobra.Command {
-	cmd := group("session", "List background sessions, look at one, flush, reset or end it", "list, show, flush, reset, finish or invalidate")
-	cmd.AddCommand(newSessionList(), newSessionShow())
+	cmd := group("session", "List background sessions, look at one, limit, flush, reset or end it", "list, show, limit, flush, reset, finish or invalidate")
+	cmd.AddCommand(newSessionList(), newSessionShow(), newSessionLimit())
 	for _, verb := range []struct {
 		name, short string
 		do          func(*urlsession.Session, context.Context) error
@@ -109,6 +109,9 @@ func newSessionShow() *cobra.Command {
 				} else {
 					c.add("owner", "nobody listens")
 				}
+				if info.RateLimit > 0 {
+					c.add("limit", formatRate(info.RateLimit))
+				}
 				c.add("created", formatMoment(info.Created))
 				return c.print()
 			})
@@ -141,6 +144,7 @@ func sessionJSON(s urlsession.SessionInfo) any {
 		Acknowledged uint64    `json:"acknowledgedSequence"`
 		Owned        bool      `json:"owned"`
 		Created      time.Time `json:"created,omitzero"`
+		RateLimit    int64     `json:"rateLimit,omitempty"`
 	}(s)
 }
 

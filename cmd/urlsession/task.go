@@ -13,7 +13,7 @@ import (
 )
 
 func newTask() *cobra.Command {
-	cmd := group("task", "List background tasks, look at one, suspend, resume, cancel or answer it", "list, show, suspend, resume, cancel, url or answer")
+	cmd := group("task", "List background tasks, look at one, suspend, resume, cancel, limit or answer it", "list, show, suspend, resume, cancel, limit, url or answer")
 	cmd.AddCommand(newTaskList(), newTaskShow())
 	for _, verb := range []struct {
 		name, short string
@@ -30,7 +30,7 @@ func newTask() *cobra.Command {
 			RunE:  func(cmd *cobra.Command, args []string) error { return eachTask(cmd, args, verb.do) },
 		})
 	}
-	cmd.AddCommand(newTaskURL(), newTaskAnswer())
+	cmd.AddCommand(newTaskLimit(), newTaskURL(), newTaskAnswer())
 	return cmd
 }
 

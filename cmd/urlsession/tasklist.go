@@ -171,6 +171,7 @@ func taskJSON(name taskName, s urlsession.Status) any {
 		Description string            `json:"description,omitempty"`
 		Metadata    map[string]string `json:"metadata,omitempty"`
 		Priority    float64           `json:"priority"`
+		RateLimit   int64             `json:"rateLimit,omitempty"`
 		Attempt     int               `json:"attempt"`
 		Sent        int64             `json:"bytesSent"`
 		ToSend      int64             `json:"bytesExpectedToSend"`
@@ -185,7 +186,7 @@ func taskJSON(name taskName, s urlsession.Status) any {
 		Ended       time.Time         `json:"ended,omitzero"`
 	}{
 		Session: name.session, Task: name.id, Kind: s.Kind, State: s.State, URL: redact(s.OriginalURL),
-		Destination: s.Destination, Path: s.Path, Description: s.Description, Metadata: s.Metadata, Priority: float64(s.Priority),
+		Destination: s.Destination, Path: s.Path, Description: s.Description, Metadata: s.Metadata, Priority: float64(s.Priority), RateLimit: s.RateLimit,
 		Attempt: s.Attempt, Sent: s.BytesSent, ToSend: s.BytesExpectedToSend, Received: s.BytesReceived,
 		ToReceive: s.BytesExpectedToReceive, Rate: s.Rate, Created: s.Created, Ended: s.Ended,
 	}

@@ -91,6 +91,9 @@ func showTask(c *card, name taskName, s urlsession.Status) {
 	if s.Priority != urlsession.PriorityDefault {
 		c.add("priority", fmt.Sprint(float64(s.Priority)))
 	}
+	if s.RateLimit > 0 {
+		c.add("limit", formatRate(s.RateLimit))
+	}
 	for _, key := range slices.Sorted(maps.Keys(s.Metadata)) {
 		c.add("metadata", key+" = "+s.Metadata[key])
 	}

@@ -37,6 +37,19 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
+func TestParseRate(t *testing.T) {
+	for text, want := range map[string]int64{"none": 0, "0": 0, "0.0": 0, "1": 1, "64k": 64 << 10, "10MiB": 10 << 20} {
+		if got, err := parseRate(text); err != nil || got != want {
+			t.Errorf("parseRate(%q) = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "fast", "-1", "0.1", "NaN", "10MiB/s", "None"} {
+		if got, err := parseRate(text); err == nil {
+			t.Errorf("parseRate(%q) = %v, want an error", text, got)
+		}
+	}
+}
+
 func TestParseMoment(t *testing.T) {
 	zone := time.FixedZone("X", 2*60*60)
 	now := time.Date(2026, 5, 6, 17, 30, 0, 0, zone)

@@ -80,7 +80,6 @@ type outside struct {
 var outsiders = []outside{
 	{"golang.org/x/sys", "daemon internal/durable internal/partial internal/platform internal/transfer internal/transport cmd/urlsession", "system calls that package syscall lacks, where a promise rests on them"},
 	{"golang.org/x/net", ". internal/transfer internal/transport internal/cookie internal/credential internal/httpcache", "proxy rules, public suffixes and header grammar are not ours to write again"},
-	{"golang.org/x/time", ". internal/engine internal/transfer", "token buckets: the engine owns them, a transfer is slowed by them"},
 	{"golang.org/x/text", "internal/transfer internal/transport internal/credential", "names are normalised to NFC: of files where they are made safe, of users where a server asks for it"},
 	{"golang.org/x/term", "cmd/urlsession", "only the command has a terminal"},
 	{"github.com/dunglas/httpsfv", "internal/transfer internal/transport internal/httpcache", "structured fields (RFC 9651) are parsed where their headers are read"},
@@ -101,4 +100,4 @@ var outsiders = []outside{
 }
 
 // outsidersOfTests may be imported by any test.
-var outsidersOfTests = []string{"testing", "go.uber.org/goleak", "golang.org/x/net", "golang.org/x/sys", "golang.org/x/text", "golang.org/x/time", "database/sql"}
+var outsidersOfTests = []string{"testing", "go.uber.org/goleak", "golang.org/x/net", "golang.org/x/sys", "golang.org/x/text", "database/sql"}

@@ -42,6 +42,7 @@ type SessionInfo struct {
 	Tasks        int          `json:"tasks"`                // that have not ended
 	Owned        bool         `json:"owned,omitempty"`      // somebody listens as the owner
 	Created      time.Time    `json:"created,omitzero"`
+	RateLimit    int64        `json:"rateLimit,omitempty"` // bytes a second of all its tasks together; 0: none
 }
 
 // SessionState is where a session is in its life.
@@ -64,6 +65,10 @@ type Status struct {
 	Tasks    int       `json:"tasks"` // that have not ended, of all sessions
 	Used     int64     `json:"used"`  // bytes that the state folder takes on its disk
 	Free     int64     `json:"free"`  // bytes that its disk has free; -1: not known
+
+	RateLimit      int64     `json:"rateLimit,omitempty"`     // bytes a second of all sessions together; 0: none
+	RateLimitUntil time.Time `json:"rateLimitUntil,omitzero"` // when it changes by schedule; zero: it does not
+	SettingsError  string    `json:"settingsError,omitempty"` // why the newest settings do not hold
 }
 
 // MaxIdentifier is the most bytes of a session's identifier.

@@ -39,6 +39,11 @@ type Service interface {
 
 	SetPriority(ctx context.Context, id task.ID, p task.Priority) error
 
+	// SetRateLimit bounds the bytes of bodies that a task receives a second, and as many that it sends; 0 of them: no limit.
+	// With id 0 it bounds the session's, all its tasks together, until it is opened with another configuration. It holds at
+	// once, also for attempts under way. A negative one is an error, and on a task that has ended it does nothing.
+	SetRateLimit(ctx context.Context, id task.ID, bytesPerSecond int64) error
+
 	// Events yields the durable events that q asks for, in order, one EventsCompleted when those that were stored when
 	// it began have been yielded, then durable and live ones as they come. It ends after the SessionCompleted of
 	// q.Task or, where q names no task, after Invalidated; and with ctx's error.

@@ -28,6 +28,17 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
+// SetDaemonRateLimit bounds the bytes a second of all sessions of the daemon together, each way, until its schedule or its
+// settings say otherwise; 0: no limit.
+func (c *Client) SetDaemonRateLimit(ctx context.Context, bytesPerSecond int64) error {
+	return c.send(ctx, request{op: "set the daemon's rate limit", method: http.MethodPut, path: "/v1/rate-limit"}, RateLimitChange{bytesPerSecond})
+}
+
+// Reload has the daemon read its settings anew. An error that is none of the connection says what is wrong with them.
+func (c *Client) Reload(ctx context.Context) error {
+	return c.call(ctx, request{op: "reload the daemon's settings", method: http.MethodPost, path: "/v1/reload"}, nil)
+}
+
 // Stop has the daemon stop in order, also one of another version: its tasks go on when it is started again. It returns when
 // the daemon has taken notice.
 func (c *Client) Stop(ctx context.Context) error {

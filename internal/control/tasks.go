@@ -71,6 +71,15 @@ func (c *Client) SetPriority(ctx context.Context, id task.ID, p task.Priority) e
 	return c.send(ctx, request{op: "set priority of task", method: http.MethodPut, path: taskPath(c.session, id, "priority")}, PriorityChange{p})
 }
 
+// SetRateLimit is Service.SetRateLimit.
+func (c *Client) SetRateLimit(ctx context.Context, id task.ID, bytesPerSecond int64) error {
+	r := request{op: "set rate limit of session", method: http.MethodPut, path: sessionPath(c.session, "rate-limit")}
+	if id != 0 {
+		r.op, r.path = "set rate limit of task", taskPath(c.session, id, "rate-limit")
+	}
+	return c.send(ctx, r, RateLimitChange{bytesPerSecond})
+}
+
 // ReplaceURL is URLReplacer.ReplaceURL.
 func (c *Client) ReplaceURL(ctx context.Context, id task.ID, url string) error {
 	return c.send(ctx, request{op: "replace URL of task", method: http.MethodPut, path: taskPath(c.session, id, "url")}, URLChange{url})

@@ -69,6 +69,9 @@ type (
 	PriorityChange struct {
 		Priority task.Priority `json:"priority"`
 	}
+	RateLimitChange struct {
+		RateLimit int64 `json:"rateLimit"` // bytes a second; 0: none
+	}
 	URLChange struct {
 		URL string `json:"url"`
 	}

@@ -140,13 +140,14 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 	one := &struct {
 		transfer.Attempt
-		spec task.Spec // SetPriority changes the record's
+		spec   task.Spec // SetPriority changes the record's
+		limits limits
 		committer
 	}{spec: r.rec.Spec, committer: committer{observer{r: r, host: h, progress: r.progress.Load()}}}
 	a := &one.Attempt
 	*a = transfer.Attempt{
 		ID: r.id, Number: r.rec.Attempt, Spec: &one.spec, Commit: r.rec.Commit, Answered: r.rec.Answered,
-		Limits: r.e.limits, Temporary: r.e.temporary, Observer: &one.observer,
+		Limits: one.limits.of(r), Temporary: r.e.temporary, Observer: &one.observer,
 	}
 	if r.e.lasting != nil {
 		a.Observer = &one.committer

@@ -63,11 +63,14 @@ func TestSetLimits(t *testing.T) {
 		running(2)
 		e.SetLimits(4, 0)
 		running(4)
-		limit := l.list()[0].Limits[0]
-		if limit != l.list()[3].Limits[0] {
+		limit := l.list()[0].Limits[1]
+		if limit != l.list()[3].Limits[1] {
 			t.Error("the attempts do not share a limit")
 		}
-		e.SetLimits(0, 1000) // of attempts under way
+		e.SetLimits(0, 1000)
+		if limit.Rate() != 1000 {
+			t.Errorf("attempts under way are under %d", limit.Rate())
+		}
 		running(6)
 		e.SetLimits(1, 1<<30)
 		for id := task.ID(1); id <= 5; id++ {

@@ -75,6 +75,7 @@ func (e *Engine) newRun(spec task.Spec, body io.Reader) *run {
 		rec: task.Record{Spec: spec, State: task.Running, Created: now, Since: now},
 	}
 	r.unsaved = r.few[:0]
+	r.limit.Set(spec.RateLimit)
 	r.first.begin(spec.Request.Body)
 	r.progress.Store(&r.first)
 	r.rec.Counts = r.counts()

@@ -52,8 +52,10 @@ type Options struct {
 	MaxPerHost int // connections a host; 0: 6
 	// Hosts is an account of connections that this Engine has in common with others, beside MaxPerHost; nil: there is none.
 	Hosts     *Hosts
-	RateLimit int64 // bytes a second of all tasks together; 0: none
-	Network   Network
+	RateLimit int64 // bytes a second of all tasks together, received, and as many sent; 0: none
+	// Limits are further ones of all tasks, which other engines may share.
+	Limits  transfer.Limits
+	Network Network
 	// Flush and Reset do what Service says of them for the session's storages; nil: there are none.
 	Flush, Reset func(context.Context) error
 	// Run runs one attempt; nil: transfer.Run.
@@ -115,7 +117,7 @@ type Engine struct {
 	runTask func(context.Context, *transfer.Attempt) (transfer.Result, error)
 	space   func(string) (int64, error)
 	limit   transfer.Limit
-	limits  transfer.Limits // of each task: limit
+	limits  transfer.Limits // of each task beside its own: limit, then those of Options
 
 	// Of a session that outlives its process.
 	lasting    store.Durable // the store, once more; nil: the session ends with its process
@@ -185,7 +187,7 @@ func New(o Options) *Engine {
 	if e.runTask == nil {
 		e.runTask = transfer.Run
 	}
-	e.limits = transfer.Limits{&e.limit}
+	e.limits = append(transfer.Limits{&e.limit}, o.Limits...)
 	e.SetLimits(o.MaxPerHost, o.RateLimit)
 	return e
 }

@@ -93,6 +93,7 @@ func (r *run) restore(rec task.Record) {
 	}
 	rec.Spec.Priority = cmp.Or(rec.Spec.Priority, task.PriorityDefault)
 	r.rec, r.kind = rec, rec.Spec.Kind
+	r.limit.Set(rec.Spec.RateLimit)
 	r.result.ResumeData = rec.ResumeData
 	if d := rec.Spec.Download; d != nil && r.result.ResumeData == nil {
 		r.result.ResumeData = d.Resume

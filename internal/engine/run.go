@@ -26,7 +26,8 @@ type run struct {
 	here   bool // it is Run's
 
 	mu     sync.Mutex
-	rec    task.Record // as stored, but for what dirty and unsaved say
+	rec    task.Record    // as stored, but for what dirty and unsaved say
+	limit  transfer.Limit // rec.Spec.RateLimit
 	phase  phase
 	stop   context.CancelCauseFunc // of the attempt under way
 	body   requestBody

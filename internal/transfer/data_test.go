@@ -161,14 +161,14 @@ func TestBadRequests(t *testing.T) {
 func TestLimit(t *testing.T) {
 	_, a := newData(t)
 	a.Limits = Limits{new(Limit)}
-	a.Limits[0].Set(64 << 12) // a burst of 64 KiB
+	a.Limits[0].Set(256 << 10)
 	a.Spec.Policy.RequestTimeout = 150 * time.Millisecond
 	start := time.Now()
 	res, err := Run(t.Context(), a)
 	if err != nil || !bytes.Equal(res.Body, file.Bytes()) {
 		t.Fatal(err)
 	}
-	least := time.Duration(float64(file.Size-64<<10) / (64 << 12) * float64(time.Second))
+	least := time.Duration((float64(file.Size)/(256<<10) - burst) * float64(time.Second))
 	if took := time.Since(start); took < least {
 		t.Errorf("%d bytes at 256 KiB/s in %v, which takes %v", file.Size, took, least)
 	}

@@ -146,26 +146,28 @@ func contentLength(resp *http.Response) int64 {
 	return resp.ContentLength
 }
 
-// read reads from a response's body, at the pace that the limit allows. Its error is io.EOF or of the wire.
+// read reads from a response's body, at the pace that the limits allow. Its error is io.EOF, of the wire, or ctx's cause.
 func (r *run) read(ctx context.Context, body io.Reader, p []byte) (int, error) {
-	n, err := body.Read(p[:r.Limits.piece(len(p))])
+	taken, err := r.take(ctx, received, len(p))
+	if err != nil {
+		return 0, err
+	}
+	n, err := body.Read(p[:taken])
+	r.Limits.settle(received, taken, n)
 	if n > 0 {
 		r.idle.touch()
-		if limited := r.throttle(ctx, n); limited != nil && err == nil {
-			err = limited
-		}
 	}
 	return n, err
 }
 
-// throttle waits until the limit lets n bytes pass.
-func (r *run) throttle(ctx context.Context, n int) error {
-	if r.Limits.none() {
-		return nil
+// take is Limits.take, which is no idleness of the network.
+func (r *run) take(ctx context.Context, d direction, n int) (int, error) {
+	if r.Limits.rates() == 0 {
+		return n, nil
 	}
 	r.idle.hold()
 	defer r.idle.release()
-	return r.Limits.wait(ctx, n)
+	return r.Limits.take(ctx, d, n)
 }
 
 // wireError makes the attempt's error of one that a request or its body had.

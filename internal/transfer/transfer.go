@@ -33,8 +33,8 @@ type Attempt struct {
 
 	// RoundTripper is the chain without redirects and decoding.
 	RoundTripper http.RoundTripper
-	// Limits bound the bytes received and sent, each together with the other attempts that have it: the task's, its
-	// session's, the daemon's.
+	// Limits bound the bytes received, and apart from those the bytes sent, each together with the other attempts that have
+	// it: the task's, its session's, the daemon's, in this order.
 	Limits Limits
 	// Connections are those beyond the first, which an attempt has; nil: a download has that alone.
 	Connections Connections

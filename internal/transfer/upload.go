@@ -82,12 +82,10 @@ func (b *requestBody) open() (io.ReadCloser, error) {
 	s := &sending{requestBody: b}
 	b.newest.Store(s)
 	b.run.idle.wait(toConnect)
-	switch {
-	case b.file != nil && b.run.Limits.none():
-		return transport.NewFileBody(b.file, 0, b.size, false, s.moved), nil
-	case b.file != nil:
-		s.ReadCloser = io.NopCloser(io.NewSectionReader(b.file, 0, b.size))
-		return s, nil
+	if b.file != nil {
+		body := transport.NewFileBody(b.file, 0, b.size, false, s.moved)
+		body.Pace(s)
+		return body, nil
 	}
 	from, err := b.run.Body()
 	if err != nil {
@@ -105,11 +103,15 @@ type sending struct {
 }
 
 func (s *sending) Read(p []byte) (int, error) {
-	p = p[:s.run.Limits.piece(len(p))]
-	if s.newest.Load() != s {
-		return 0, os.ErrClosed // a transport that has not noticed that its request was given up
+	if len(p) == 0 {
+		return 0, nil
 	}
-	n, err := s.ReadCloser.Read(p)
+	taken, err := s.Take(len(p))
+	if err != nil {
+		return 0, err
+	}
+	n, err := s.ReadCloser.Read(p[:taken])
+	s.Settle(taken, n)
 	if err != nil && err != io.EOF && s.ctx.Err() == nil {
 		s.failed.Store(&err)
 	}
@@ -119,10 +121,20 @@ func (s *sending) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Take and Settle are transport.Pacer. A limit holds from the next piece on.
+func (s *sending) Take(n int) (int, error) {
+	if s.newest.Load() != s {
+		return 0, os.ErrClosed // a transport that has not noticed that its request was given up
+	}
+	return s.run.take(s.ctx, sent, n)
+}
+
+func (s *sending) Settle(taken, used int) { s.run.Limits.settle(sent, taken, used) }
+
 // Stop has what is left not be sent, once the request was refused.
 func (s *sending) Stop() { s.newest.CompareAndSwap(s, nil) }
 
-// moved counts bytes that were handed to the connection, and slows down where there is a limit.
+// moved counts bytes that were handed to the connection.
 func (s *sending) moved(n int) {
 	if s.newest.Load() != s {
 		return
@@ -136,7 +148,6 @@ func (s *sending) moved(n int) {
 		r.idle.waitToSend(toSend)
 	}
 	r.Observer.Sent(total, s.size)
-	_ = r.throttle(s.ctx, n) // its error is the request's end, which the transport sees too
 }
 
 // exchange sends a request with its body, if any, and returns the final response's head. An early response, before all

@@ -99,6 +99,44 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// A limit that is set while a file is sent holds at once, however it is sent.
+func TestUploadIsSlowedDown(t *testing.T) {
+	body := Body{Seed: 6, Size: 3 << 20}
+	for name, opts := range map[string][]Option{"sendfile": nil, "tls": {WithTLS(ValidCertificate)}} {
+		t.Run(name, func(t *testing.T) {
+			_, a := newUpload(t, opts...)
+			fromFile(t, a, body)
+			a.Limits = Limits{new(Limit)}
+			o := &slowing{observer: &observer{}, limit: a.Limits[0]}
+			a.Observer = o
+			res, err := Run(t.Context(), a)
+			if err != nil || res.Response.Status != 201 {
+				t.Fatal(err)
+			}
+			least := time.Duration((float64(body.Size-o.before)/(2<<20) - burst) * float64(time.Second))
+			if took := time.Since(o.set); took < least || o.before > 1<<20 {
+				t.Errorf("what was left after %d bytes took %v, and takes %v at 2 MiB/s", o.before, took, least)
+			}
+		})
+	}
+}
+
+// slowing sets a limit once something was sent.
+type slowing struct {
+	*observer
+	limit  *Limit
+	set    time.Time
+	before int64
+}
+
+func (o *slowing) Sent(total, expected int64) {
+	o.observer.Sent(total, expected)
+	if o.set.IsZero() {
+		o.before, o.set = total, time.Now()
+		o.limit.Set(2 << 20)
+	}
+}
+
 func TestUploadRedirects(t *testing.T) {
 	body := Body{Seed: 6, Size: 3 << 20}
 	for name, from := range map[string]func(*testing.T, *Attempt){

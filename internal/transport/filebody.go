@@ -20,9 +20,18 @@ type FileBody struct {
 	offset int64 // of the next byte
 	left   int64
 	onSent func(n int)
+	pacer  Pacer // nil: none
 	closes bool
 
 	stopped atomic.Bool
+}
+
+// A Pacer slows down the sending of a body. Its methods are called by one goroutine at a time.
+type Pacer interface {
+	// Take waits until some of n bytes may be sent, n > 0, and returns how many, at least one. An error ends the sending.
+	Take(n int) (int, error)
+	// Settle follows each Take that had no error, and says how many of what it returned were handed to the connection.
+	Settle(taken, used int)
 }
 
 // A stopper is a request's body whose sending can be ended, because the request was refused before all of it had left.
@@ -31,10 +40,20 @@ type stopper interface{ Stop() }
 var errStopped = errors.New("the request was refused before its body had left")
 
 // NewFileBody is the body of n bytes of file from offset on. onSent, unless nil, is called with the size of each piece
-// that was handed to the connection, from the goroutine that sends; it may block, to throttle. Closing the body closes
-// the file where own says so.
+// that was handed to the connection, from the goroutine that sends. Closing the body closes the file where own says so.
 func NewFileBody(file *os.File, offset, n int64, own bool, onSent func(n int)) *FileBody {
 	return &FileBody{file: file, offset: offset, left: n, onSent: onSent, closes: own}
+}
+
+// Pace has the body sent at p's pace. It is called before the body is sent.
+func (b *FileBody) Pace(p Pacer) { b.pacer = p }
+
+// take is Pacer.Take.
+func (b *FileBody) take(n int64) (int, error) {
+	if b.pacer == nil {
+		return int(n), nil
+	}
+	return b.pacer.Take(int(n))
 }
 
 // Read reads the next bytes of the section; they count as sent.
@@ -45,8 +64,15 @@ func (b *FileBody) Read(p []byte) (int, error) {
 	if b.left == 0 {
 		return 0, io.EOF
 	}
-	n, err := b.file.ReadAt(p[:min(int64(len(p)), b.left)], b.offset)
-	b.sent(n)
+	if len(p) == 0 {
+		return 0, nil
+	}
+	taken, err := b.take(min(int64(len(p)), b.left))
+	if err != nil {
+		return 0, err
+	}
+	n, err := b.file.ReadAt(p[:taken], b.offset)
+	b.sent(taken, n)
 	if n > 0 {
 		return n, nil // an error comes again
 	}
@@ -70,7 +96,11 @@ func (b *FileBody) Close() error {
 	return nil
 }
 
-func (b *FileBody) sent(n int) {
+// sent notes that n of taken bytes were sent.
+func (b *FileBody) sent(taken, n int) {
+	if b.pacer != nil {
+		b.pacer.Settle(taken, n)
+	}
 	b.offset += int64(n)
 	b.left -= int64(n)
 	if n > 0 && b.onSent != nil {

@@ -155,3 +155,61 @@ func TestFileBodyStops(t *testing.T) {
 		t.Errorf("%d, %v", n, err)
 	}
 }
+
+// pacer lets so many bytes pass at once, and after a while none.
+type pacer struct {
+	piece, left    int
+	taken, used    int
+	takes, settled int
+}
+
+var errPaced = errors.New("enough")
+
+func (p *pacer) Take(n int) (int, error) {
+	n = min(n, p.piece, p.left)
+	if n == 0 {
+		return 0, errPaced
+	}
+	p.takes++
+	p.taken += n
+	p.left -= n
+	return n, nil
+}
+
+func (p *pacer) Settle(taken, used int) {
+	p.settled++
+	p.taken -= taken
+	p.used += used
+}
+
+// A body is sent by the pieces that its pacer says, by sendfile and by read, and no further.
+func TestFileBodyPace(t *testing.T) {
+	const size = 2 << 20
+	path := writeFile(t, make([]byte, size))
+	for _, secure := range []bool{false, true} {
+		for _, left := range []int{size, size / 2} {
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
+			srv.Config.ErrorLog = quiet()
+			if secure {
+				srv.TLS = serverTLS()
+				srv.StartTLS()
+			} else {
+				srv.Start()
+			}
+			tr := newTransport(t, Options{TLS: trusted()})
+			most := 0
+			req := filePut(t, srv.URL, path, 0, size, func(n int) { most = max(most, n) })
+			p := &pacer{piece: 10_000, left: left}
+			req.Body.(*FileBody).Pace(p)
+			_, _, err := fetch(tr, req)
+			if left == size && err != nil || left < size && !errors.Is(err, errPaced) {
+				t.Errorf("%d of %d bytes: %v", left, size, err)
+			}
+			if p.used != left || p.taken != 0 || p.takes != p.settled || most != p.piece {
+				t.Errorf("%d of %d bytes: %d were sent, %d at most, %d are out; %d times taken, %d settled", left, size, p.used, most, p.taken, p.takes, p.settled)
+			}
+			tr.CloseIdleConnections()
+			srv.Close()
+		}
+	}
+}

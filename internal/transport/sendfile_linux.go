@@ -26,8 +26,12 @@ func (b *FileBody) sendTo(c *net.TCPConn, limit int64) (sent int64, handled bool
 		if b.stopped.Load() {
 			return sent, true, errStopped
 		}
-		n, err := sendfile(out, in, b.offset, int(min(limit-sent, sendfileChunk)))
-		b.sent(n)
+		taken, err := b.take(min(limit-sent, sendfileChunk))
+		if err != nil {
+			return sent, true, err
+		}
+		n, err := sendfile(out, in, b.offset, taken)
+		b.sent(taken, n)
 		sent += int64(n)
 		switch {
 		case err != nil && sent == 0 && (errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSYS)):

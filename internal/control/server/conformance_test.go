@@ -62,7 +62,7 @@ var behaviours = []behaviour{
 		}
 		for name, err := range map[string]error{
 			"suspend": svc.Suspend(t.Context(), 7), "resume": svc.Resume(t.Context(), 7), "cancel": svc.Cancel(t.Context(), 7),
-			"priority": svc.SetPriority(t.Context(), 7, task.PriorityHigh), "answer": svc.Answer(t.Context(), 7, "1-1", task.Decision{}),
+			"priority": svc.SetPriority(t.Context(), 7, task.PriorityHigh), "rate limit": svc.SetRateLimit(t.Context(), 7, 1), "answer": svc.Answer(t.Context(), 7, "1-1", task.Decision{}),
 		} {
 			if code(t, err, task.ResourceUnavailable); t.Failed() {
 				t.Fatal(name)
@@ -154,6 +154,30 @@ var behaviours = []behaviour{
 		}
 		if rec, err := svc.Task(t.Context(), id); err != nil || rec.Spec.Priority != task.PriorityHigh {
 			t.Errorf("%v, %v", rec.Spec.Priority, err)
+		}
+	}},
+	{"rate limits", func(t *testing.T, svc control.Service, n *network) {
+		ids := []task.ID{create(t, svc, get("hang", func(s *task.Spec) { s.RateLimit = 5 })), create(t, svc, get("hang"))}
+		wait(t, "two attempts", func() bool { return len(n.limits(ids...)) == 2 })
+		for id, rate := range map[task.ID]int64{0: 100, ids[1]: 10} {
+			if err := svc.SetRateLimit(t.Context(), id, rate); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := n.limits(ids...); !slices.Equal(got, []string{"5 100", "10 100"}) { // of attempts under way
+			t.Errorf("the limits are %v", got)
+		}
+		if rec, err := svc.Task(t.Context(), ids[1]); err != nil || rec.Spec.RateLimit != 10 {
+			t.Errorf("%d, %v", rec.Spec.RateLimit, err)
+		}
+		for _, id := range []task.ID{0, ids[0]} {
+			if err := svc.SetRateLimit(t.Context(), id, 0); err != nil {
+				t.Fatal(err)
+			}
+			code(t, svc.SetRateLimit(t.Context(), id, -1), task.Unknown)
+		}
+		if got := n.limits(ids...); !slices.Equal(got, []string{"0 0", "10 0"}) {
+			t.Errorf("the limits are %v", got)
 		}
 	}},
 	{"a failure keeps its words", func(t *testing.T, svc control.Service, _ *network) {

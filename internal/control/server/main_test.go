@@ -242,9 +242,24 @@ func (d *daemon) session() *session {
 type network struct {
 	mu    sync.Mutex
 	gates map[string]chan struct{}
+	under map[task.ID]transfer.Limits // those of the newest attempt
 }
 
-func newNetwork() *network { return &network{gates: make(map[string]chan struct{})} }
+func newNetwork() *network {
+	return &network{gates: make(map[string]chan struct{}), under: make(map[task.ID]transfer.Limits)}
+}
+
+// limits are the rates that the tasks' attempts are under, of those that have one.
+func (n *network) limits(ids ...task.ID) (rates []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, id := range ids {
+		if ls := n.under[id]; ls != nil {
+			rates = append(rates, fmt.Sprint(ls[0].Rate(), " ", ls[1].Rate()))
+		}
+	}
+	return rates
+}
 
 func (n *network) gate(name string) chan struct{} {
 	n.mu.Lock()
@@ -256,6 +271,9 @@ func (n *network) gate(name string) chan struct{} {
 }
 
 func (n *network) run(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+	n.mu.Lock()
+	n.under[a.ID] = a.Limits
+	n.mu.Unlock()
 	path := strings.TrimPrefix(a.Spec.Request.URL, "http://example.com/")
 	path, _, _ = strings.Cut(path, "?")
 	resp := &task.Response{URL: a.Spec.Request.URL, Status: 200, Header: http.Header{"X-A": {"b"}, "Set-Cookie": {"k=v"}}, ContentLength: 10}

@@ -264,6 +264,7 @@ func TestLostAnswer(t *testing.T) {
 	for name, ask := range map[string]func() error{
 		"task":        func() error { _, err := c.Task(t.Context(), id); return err },
 		"priority":    func() error { return c.SetPriority(t.Context(), id, .9) },
+		"rate limit":  func() error { return c.SetRateLimit(t.Context(), id, 9) },
 		"acknowledge": func() error { return c.Acknowledge(t.Context(), 1) },
 		"flush":       func() error { return c.Flush(t.Context()) },
 		"open":        func() error { return c.Open(t.Context()) },

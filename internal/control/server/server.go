@@ -43,6 +43,10 @@ type Options struct {
 	Tick         time.Duration // between two writes to a listener of a whole session; 10 ms
 	// Stop has the daemon stop, and returns at once; nil: it does not for a client.
 	Stop func()
+	// SetRateLimit bounds the bytes a second of all sessions together, and Reload has the daemon read its settings anew;
+	// nil: they cannot be asked for.
+	SetRateLimit func(bytesPerSecond int64)
+	Reload       func() error
 }
 
 // New is the handler. Its goroutines end with the requests that started them.

@@ -89,6 +89,29 @@ func (s *server) addSessions(api huma.API) {
 		s.options.Stop()
 		return new(nothing), nil
 	})
+	add(api, http.MethodPut, "/v1/rate-limit", "set-rate-limit", "Bound the bytes a second of all sessions together, each way, until the schedule's next change; 0: no limit", func(_ context.Context, in *struct {
+		Body control.RateLimitChange
+	}) (*nothing, error) {
+		const op = "set the daemon's rate limit"
+		if err := checkRate(op, in.Body); err != nil {
+			return nil, err
+		}
+		if s.options.SetRateLimit == nil {
+			return nil, unsupported(op)
+		}
+		s.options.SetRateLimit(in.Body.RateLimit)
+		return nil, nil
+	})
+	add(api, http.MethodPost, "/v1/reload", "reload", "Read the daemon's settings anew", func(context.Context, *nothing) (*nothing, error) {
+		const op = "reload the daemon's settings"
+		if s.options.Reload == nil {
+			return nil, unsupported(op)
+		}
+		if err := s.options.Reload(); err != nil {
+			return nil, malformed(op, http.StatusBadRequest, "%w", err)
+		}
+		return nil, nil
+	})
 	for _, change := range []struct {
 		name, id, summary string
 		do                func(control.Service, context.Context) error
@@ -106,6 +129,12 @@ func (s *server) addSessions(api huma.API) {
 			return nil, change.do(svc, ctx)
 		})
 	}
+	add(api, http.MethodPut, one+"/rate-limit", "set-session-rate-limit", "Bound the bytes a second of all tasks of a session together, each way; 0: no limit", func(ctx context.Context, in *struct {
+		SessionPath
+		Body control.RateLimitChange
+	}) (*nothing, error) {
+		return nil, s.setRateLimit(ctx, in.Session, 0, in.Body)
+	})
 	add(api, http.MethodPut, one+"/acknowledged", "acknowledge", "Move the session's cursor forward; only its owner may, while it has one", func(ctx context.Context, in *struct {
 		SessionPath
 		Claim string `header:"Urlsession-Claim" doc:"The owner's, as it named itself when it began to listen"`

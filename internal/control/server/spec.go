@@ -26,7 +26,7 @@ func checkSpec(op string, s *task.Spec) error {
 		return bad("a download has a destination, and nothing else has")
 	case !(s.Priority >= 0 && s.Priority <= 1):
 		return bad("priority %v; it goes from above 0 to 1", float64(s.Priority))
-	case s.Limit < 0 || s.Policy.RequestTimeout < 0 || s.Policy.ResourceTimeout < 0 || s.Policy.Retries < -1:
+	case s.Limit < 0 || s.RateLimit < 0 || s.Policy.RequestTimeout < 0 || s.Policy.ResourceTimeout < 0 || s.Policy.Retries < -1:
 		return bad("a limit, a timeout or the number of retries is negative")
 	case len(s.Key) > 255:
 		return bad("a key of %d bytes; at most 255 are taken", len(s.Key))

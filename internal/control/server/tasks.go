@@ -80,6 +80,12 @@ func (s *server) addTasks(api huma.API) {
 		}
 		return nil, svc.SetPriority(ctx, task.ID(in.Task), in.Body.Priority)
 	})
+	add(api, http.MethodPut, taskPath+"/rate-limit", "set-task-rate-limit", "Bound the bytes a second of a task, each way; 0: no limit", func(ctx context.Context, in *struct {
+		TaskPath
+		Body control.RateLimitChange
+	}) (*nothing, error) {
+		return nil, s.setRateLimit(ctx, in.Session, task.ID(in.Task), in.Body)
+	})
 	add(api, http.MethodPut, taskPath+"/url", "replace-url", "Move a task to another URL, with what it holds", func(ctx context.Context, in *struct {
 		TaskPath
 		Body control.URLChange
@@ -111,6 +117,25 @@ func (s *server) addTasks(api huma.API) {
 		}
 		return nil, svc.Answer(ctx, task.ID(in.Task), in.Body.Ticket, in.Body.Decision)
 	})
+}
+
+// setRateLimit sets that of a task, or the session's (id 0).
+func (s *server) setRateLimit(ctx context.Context, session string, id task.ID, c control.RateLimitChange) error {
+	if err := checkRate("set rate limit", c); err != nil {
+		return err
+	}
+	ctx, svc, err := s.service(ctx, session)
+	if err != nil {
+		return err
+	}
+	return svc.SetRateLimit(ctx, id, c.RateLimit)
+}
+
+func checkRate(op string, c control.RateLimitChange) error {
+	if c.RateLimit < 0 {
+		return malformed(op, http.StatusBadRequest, "it is %d bytes a second; 0 is none", c.RateLimit)
+	}
+	return nil
 }
 
 // tasksAfter is control.Pager's, also of a Service that is none.
