@@ -139,6 +139,34 @@ func ExampleTask_Events() {
 	// the end: 200 <nil>
 }
 
+// A task's rate limit, and its session's, change while it runs; both hold.
+func ExampleTask_SetRateLimit() {
+	srv := origin()
+	defer srv.Close()
+	ctx := context.Background()
+	s, err := urlsession.New(urlsession.Ephemeral())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	r := urlsession.Get(srv.URL + "/go.tar.gz")
+	r.RateLimit = 1 << 10 // bytes a second: it would take a quarter of an hour
+	task, err := s.DataTask(ctx, r)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := s.SetRateLimit(ctx, 100<<20); err != nil {
+		log.Fatal(err)
+	}
+	if err := task.SetRateLimit(ctx, 0); err != nil { // none of its own any more
+		log.Fatal(err)
+	}
+	body, err := task.Body(ctx)
+	fmt.Println(len(body), err)
+	// Output: 1048576 <nil>
+}
+
 func ExampleTask_CancelForResumeData() {
 	srv := origin()
 	defer srv.Close()

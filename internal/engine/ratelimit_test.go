@@ -91,6 +91,7 @@ func TestTasksRateLimitLasts(t *testing.T) {
 			create(t, p.Engine, get("http://h/", retries(-1), limited(5)))
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if got != [2]int64{5, 5} {
 			t.Errorf("%v", got)
 		}
@@ -109,6 +110,7 @@ func TestTasksRateLimitLasts(t *testing.T) {
 		got = [2]int64{}
 		p = d.boot(t, run, resident(1))
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if got != [2]int64{7, 5} {
 			t.Errorf("in the next process %v", got)
 		}

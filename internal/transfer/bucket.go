@@ -28,8 +28,9 @@ type bucket struct {
 }
 
 const (
-	// burst is for how long a bucket that nobody takes from fills, in seconds. It makes up for a timer that fires late.
-	burst = 0.1
+	// burst is for how long a bucket that nobody takes from fills, in seconds. It makes up for a timer that fires late, on a
+	// machine that is busy, and not for one that is later: that would exceed the rate.
+	burst = 0.15
 	// ahead is how many seconds' bytes may be out, but for pieces of the least size.
 	ahead = 0.05
 	// pieces is how many pieces those are, where it is not their turn that attempts wait for but the bucket.
