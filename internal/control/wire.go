@@ -88,30 +88,6 @@ const (
 	StreamFailure = "failure" // nothing follows; the data is a task.Failure
 )
 
-// encode is what json.Marshal makes of the batch.
-func (b *Batch) encode() ([]byte, error) {
-	to := make([]byte, 0, 512*(1+len(b.Tasks)))
-	to = append(to, '{')
-	if b.Key != "" {
-		key, err := json.Marshal(b.Key)
-		if err != nil {
-			return nil, err
-		}
-		to = append(append(append(to, `"key":`...), key...), ',')
-	}
-	to = append(to, `"tasks":[`...)
-	for i := range b.Tasks {
-		if i > 0 {
-			to = append(to, ',')
-		}
-		var err error
-		if to, err = b.Tasks[i].AppendJSON(to); err != nil {
-			return nil, err
-		}
-	}
-	return append(to, "]}"...), nil
-}
-
 // BatchKey is the key of task i of a batch.
 func BatchKey(batch string, i int) string { return batch + "/" + strconv.Itoa(i) }
 
