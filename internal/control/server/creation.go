@@ -162,7 +162,10 @@ func (s *server) readTask(op string, r *http.Request) (spec task.Spec, body *rec
 	case control.JSONMediaType:
 		err = decodeWhole(op, r, control.MaxSpec, &spec, func(data []byte) bool {
 			rest, ok := spec.ScanJSON(data)
-			return ok && len(rest) == 0
+			if ok = ok && len(rest) == 0; !ok {
+				spec = task.Spec{}
+			}
+			return ok
 		})
 	case control.TaskMediaType:
 		in := bufio.NewReaderSize(r.Body, 32<<10)
@@ -251,7 +254,7 @@ func decode(op string, r io.Reader, most int64, v any) error {
 }
 
 // decodeWhole is decode of a request's body, which scan may know: the form that our client writes is read several times as
-// fast. scan leaves v as it was where it says false.
+// fast. Where scan says false, v is empty.
 func decodeWhole(op string, r *http.Request, most int64, v any, scan func([]byte) bool) error {
 	const trusted = 8 << 20 // bytes that are made room for where a client says that it sends them
 	body := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(0, r.ContentLength), most, trusted)))
