@@ -9,38 +9,33 @@ type Backlog[T any] struct {
 	items   []backlogItem[T]
 	head    int // items before it are gone
 	durable int
-	newest  map[backlogKey]int // places in items of live ones that may still be replaced
+	newest  map[Progress]int // places in items of live ones that may still be replaced
 }
 
 type backlogItem[T any] struct {
-	key backlogKey
-	v   T
+	live Progress
+	v    T
 }
 
-type backlogKey struct {
-	id   task.ID
-	live string
-}
-
-// Add appends v, an event of a task. live is ProgressName's.
-func (b *Backlog[T]) Add(id task.ID, live string, v T) {
-	k := backlogKey{id, live}
-	if live == "" {
+// Add appends v, an event of a task. live is ProgressOf's.
+func (b *Backlog[T]) Add(id task.ID, live Progress, v T) {
+	if live == 0 {
 		b.durable++
-		delete(b.newest, backlogKey{id, downloadProgress})
-		delete(b.newest, backlogKey{id, uploadProgress})
-	} else if i, ok := b.newest[k]; ok {
+		for _, p := range ProgressesOf(id) {
+			delete(b.newest, p)
+		}
+	} else if i, ok := b.newest[live]; ok {
 		b.items[i].v = v
 		return
 	}
 	b.compact()
-	if live != "" {
+	if live != 0 {
 		if b.newest == nil {
-			b.newest = make(map[backlogKey]int)
+			b.newest = make(map[Progress]int)
 		}
-		b.newest[k] = len(b.items)
+		b.newest[live] = len(b.items)
 	}
-	b.items = append(b.items, backlogItem[T]{k, v})
+	b.items = append(b.items, backlogItem[T]{live, v})
 }
 
 // Pop takes the oldest item; false: there is none.
@@ -50,15 +45,26 @@ func (b *Backlog[T]) Pop() (v T, ok bool) {
 	}
 	it := b.items[b.head]
 	b.items[b.head] = backlogItem[T]{}
-	if it.key.live == "" {
+	if it.live == 0 {
 		b.durable--
-	} else if b.newest[it.key] == b.head {
-		delete(b.newest, it.key)
+	} else if b.newest[it.live] == b.head {
+		delete(b.newest, it.live)
 	}
 	if b.head++; b.head == len(b.items) {
 		b.head, b.items = 0, b.items[:0]
 	}
 	return it.v, true
+}
+
+// Take appends all items to a list, and empties the backlog.
+func (b *Backlog[T]) Take(to []T) []T {
+	for _, it := range b.items[b.head:] {
+		to = append(to, it.v)
+	}
+	clear(b.items)
+	clear(b.newest)
+	b.head, b.items, b.durable = 0, b.items[:0], 0
+	return to
 }
 
 // Durable is how many of the items are not live: these are what a listener that does not listen piles up, since the live
@@ -82,18 +88,22 @@ func (b *Backlog[T]) compact() {
 	b.head = 0
 }
 
-var (
-	downloadProgress = task.DownloadProgress{}.EventName()
-	uploadProgress   = task.UploadProgress{}.EventName()
-)
+// Progress names the progress of one task in one direction, of which only the newest event counts. 0: no progress.
+type Progress uint64
 
-// ProgressName is the name of a live event of which only the newest counts; empty for any other event.
-func ProgressName(d task.Detail) string {
-	switch d.(type) {
+// ProgressesOf are those that a task can have: download, and upload.
+func ProgressesOf(id task.ID) [2]Progress {
+	p := Progress(id) << 1 // numbers begin at 1, and leave a bit: they are stored with a sign
+	return [2]Progress{p, p | 1}
+}
+
+// ProgressOf is what a live event tells the progress of; 0 for any other event.
+func ProgressOf(ev *task.Event) Progress {
+	switch ev.Detail.(type) {
 	case task.DownloadProgress:
-		return downloadProgress
+		return ProgressesOf(ev.Task)[0]
 	case task.UploadProgress:
-		return uploadProgress
+		return ProgressesOf(ev.Task)[1]
 	}
-	return ""
+	return 0
 }

@@ -11,14 +11,14 @@ import (
 
 func TestBacklog(t *testing.T) {
 	var b Backlog[string]
-	b.Add(1, downloadProgress, "1p10")
-	b.Add(2, downloadProgress, "2p5")
-	b.Add(1, downloadProgress, "1p20")
-	b.Add(1, uploadProgress, "1u1")
-	b.Add(1, "", "1response")
-	b.Add(1, downloadProgress, "1p30")
-	b.Add(2, downloadProgress, "2p6")
-	b.Add(1, downloadProgress, "1p40")
+	b.Add(1, ProgressesOf(1)[0], "1p10")
+	b.Add(2, ProgressesOf(2)[0], "2p5")
+	b.Add(1, ProgressesOf(1)[0], "1p20")
+	b.Add(1, ProgressesOf(1)[1], "1u1")
+	b.Add(1, 0, "1response")
+	b.Add(1, ProgressesOf(1)[0], "1p30")
+	b.Add(2, ProgressesOf(2)[0], "2p6")
+	b.Add(1, ProgressesOf(1)[0], "1p40")
 	if b.Durable() != 1 {
 		t.Errorf("%d durable", b.Durable())
 	}
@@ -29,7 +29,7 @@ func TestBacklog(t *testing.T) {
 			break
 		}
 		if got = append(got, v); v == "2p6" { // what was taken is not replaced
-			b.Add(2, downloadProgress, "2p7")
+			b.Add(2, ProgressesOf(2)[0], "2p7")
 		}
 	}
 	if s := strings.Join(got, " "); s != "1p20 2p6 1u1 1response 1p40 2p7" {
@@ -41,7 +41,7 @@ func TestBacklog(t *testing.T) {
 func TestBacklogAgainstAList(t *testing.T) {
 	type entry struct {
 		id   task.ID
-		live string
+		live Progress
 		v    string
 	}
 	var b Backlog[string]
@@ -58,14 +58,28 @@ func TestBacklogAgainstAList(t *testing.T) {
 			}
 			continue
 		}
-		e := entry{task.ID(r.IntN(3)), []string{"", downloadProgress, uploadProgress}[r.IntN(3)], fmt.Sprint(i)}
+		if r.IntN(20) == 0 {
+			all := b.Take(nil)
+			if len(all) != len(list) {
+				t.Fatalf("step %d: took %d, want %d", i, len(all), len(list))
+			}
+			for j, v := range all {
+				if v != list[j].v {
+					t.Fatalf("step %d: took %q, want %q", i, v, list[j].v)
+				}
+			}
+			list = nil
+		}
+		id := task.ID(1 + r.IntN(3))
+		progress := ProgressesOf(id)
+		e := entry{id, append(progress[:], 0)[r.IntN(3)], fmt.Sprint(i)}
 		b.Add(e.id, e.live, e.v)
 		replaced := false
-		for j := len(list) - 1; j >= 0 && e.live != ""; j-- {
+		for j := len(list) - 1; j >= 0 && e.live != 0; j-- {
 			if list[j].id != e.id {
 				continue
 			}
-			if list[j].live == "" {
+			if list[j].live == 0 {
 				break
 			}
 			if list[j].live == e.live {
@@ -78,7 +92,7 @@ func TestBacklogAgainstAList(t *testing.T) {
 		}
 		durable := 0
 		for _, e := range list {
-			if e.live == "" {
+			if e.live == 0 {
 				durable++
 			}
 		}

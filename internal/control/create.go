@@ -24,7 +24,7 @@ func (c *Client) Create(ctx context.Context, spec task.Spec, body io.Reader) (ta
 	if spec.Key == "" {
 		spec.Key = rand.Text()
 	}
-	line, err := encode(spec)
+	line, err := spec.AppendJSON(nil)
 	if err == nil && len(line) > MaxSpec {
 		err = fmt.Errorf("it is of %d bytes without its body; at most %d are taken", len(line), MaxSpec)
 	}
@@ -68,7 +68,7 @@ func (c *Client) CreateBatch(ctx context.Context, specs []task.Spec) ([]task.ID,
 		return nil, refuse(fmt.Errorf("%d tasks at once; at most %d are taken", len(specs), MaxBatch))
 	}
 	batch := Batch{Key: rand.Text(), Tasks: specs}
-	body, err := encode(batch)
+	body, err := batch.encode()
 	if err == nil && len(body) > MaxBytes {
 		err = fmt.Errorf("%d bytes of tasks at once; at most %d are taken", len(body), MaxBytes)
 	}

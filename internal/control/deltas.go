@@ -6,12 +6,7 @@ import "github.com/urlsession/urlsession/internal/task"
 // from the last one that this listener was told, which is another one where it joined late, was slow, or reconnected. Its
 // zero value is ready. It is not for concurrent use.
 type Deltas struct {
-	told map[deltaKey]int64
-}
-
-type deltaKey struct {
-	id task.ID
-	up bool
+	told map[Progress]*int64
 }
 
 // Adjust returns the event as it is to be told, whether that differs from ev, and whether it is to be told at all:
@@ -19,34 +14,45 @@ type deltaKey struct {
 func (d *Deltas) Adjust(ev task.Event) (out task.Event, changed, tell bool) {
 	switch p := ev.Detail.(type) {
 	case task.DownloadProgress:
-		moved, ok := d.moved(deltaKey{ev.Task, false}, p.Total)
-		changed = moved != p.Written
-		p.Written = moved
-		ev.Detail = p
+		moved, ok := d.moved(ProgressOf(&ev), p.Total)
+		if changed = moved != p.Written; changed {
+			p.Written = moved
+			ev.Detail = p
+		}
 		return ev, changed, ok
 	case task.UploadProgress:
-		moved, ok := d.moved(deltaKey{ev.Task, true}, p.Total)
-		changed = moved != p.Sent
-		p.Sent = moved
-		ev.Detail = p
+		moved, ok := d.moved(ProgressOf(&ev), p.Total)
+		if changed = moved != p.Sent; changed {
+			p.Sent = moved
+			ev.Detail = p
+		}
 		return ev, changed, ok
 	case task.SessionCompleted:
-		delete(d.told, deltaKey{ev.Task, false})
-		delete(d.told, deltaKey{ev.Task, true})
+		for _, p := range ProgressesOf(ev.Task) {
+			delete(d.told, p)
+		}
 	}
 	return ev, false, true
 }
 
 // moved is how many bytes have moved since the last event; a body that is at less now has started over from 0.
-func (d *Deltas) moved(k deltaKey, total int64) (_ int64, ok bool) {
-	before := d.told[k]
+func (d *Deltas) moved(p Progress, total int64) (_ int64, ok bool) {
+	told := d.told[p]
+	if told == nil {
+		if total == 0 {
+			return 0, false
+		}
+		if d.told == nil {
+			d.told = make(map[Progress]*int64)
+		}
+		told = new(int64)
+		d.told[p] = told
+	}
+	before := *told
 	if total == before {
 		return 0, false
 	}
-	if d.told == nil {
-		d.told = make(map[deltaKey]int64)
-	}
-	d.told[k] = total
+	*told = total
 	if total < before {
 		return total, true
 	}

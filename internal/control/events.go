@@ -133,7 +133,7 @@ func (l *listening) put(ctx context.Context, ev task.Event) error {
 	for {
 		l.mu.Lock()
 		if l.backlog.Durable() < ahead {
-			l.backlog.Add(ev.Task, ProgressName(ev.Detail), ev)
+			l.backlog.Add(ev.Task, ProgressOf(&ev), ev)
 			l.mu.Unlock()
 			signal(l.changed)
 			return nil

@@ -137,6 +137,7 @@ type Engine struct {
 	runs       map[task.ID]*run     // those in memory: all of them, but for a session that outlives its process
 	loading    map[task.ID]*run     // those on their way there
 	foreign    map[task.ID]struct{} // those that another process has taken
+	lately     lately               // those that ended last
 	asking     int                  // those that wait for an answer and have no attempt, in memory or not
 	kept       kept
 	inherited  task.ID            // tasks up to this one are an earlier process's

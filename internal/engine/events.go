@@ -298,22 +298,24 @@ func (l *listener) countsAt(ctx context.Context, ev *task.Event) (_ task.Kind, _
 	e := l.e
 	e.mu.Lock()
 	r, d := e.runs[ev.Task], e.ended[ev.Task]
+	m, late := e.lately.moved[ev.Task]
 	e.mu.Unlock()
 	if r != nil {
 		p := r.progress.Load()
 		return r.kind, p.counts(), ev.Sequence > p.after
 	}
-	rec, err := e.store.Load(ctx, ev.Task)
-	if err != nil {
-		return "", task.Counts{}, false
-	}
 	switch ev.Detail.(type) {
 	case task.DownloadCompleted, task.SessionCompleted:
-		known = true
 	default:
-		known = d != nil && ev.Sequence > d.after
+		if d == nil || ev.Sequence <= d.after {
+			return "", task.Counts{}, false
+		}
 	}
-	return rec.Spec.Kind, rec.Counts, known
+	if late {
+		return m.kind, m.counts, true
+	}
+	rec, err := e.store.Load(ctx, ev.Task)
+	return rec.Spec.Kind, rec.Counts, err == nil
 }
 
 // progress yields the newest progress of the tasks that moved and are due, and says whether any may move soon.

@@ -49,3 +49,15 @@ func (a *Hosts) Accounted() (taken map[string]int, granted int) {
 	}
 	return taken, granted
 }
+
+// Lately is how many of n tasks are known lately that have ended one after the other; 0 where the newest is not.
+func Lately(n int) int {
+	var l lately
+	for i := range n {
+		l.add(task.ID(i+1), moved{})
+	}
+	if _, known := l.moved[task.ID(n)]; !known {
+		return 0
+	}
+	return len(l.moved)
+}

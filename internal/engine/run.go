@@ -326,8 +326,11 @@ func (r *run) finish() {
 	}
 	e.agenda.set(r, time.Time{})
 	e.leaveParking(r)
-	if lost && e.lasting != nil {
+	switch {
+	case lost && e.lasting != nil:
 		e.foreign[r.id] = struct{}{}
+	case e.lasting != nil && e.watchers > 0:
+		e.lately.add(r.id, moved{r.kind, r.rec.Counts})
 	}
 	body := r.result.Body
 	if r.here {

@@ -191,20 +191,31 @@ type envelope struct {
 }
 
 // MarshalJSON writes the envelope's fields, then the detail's, in one object.
-func (e Event) MarshalJSON() ([]byte, error) {
-	head, err := json.Marshal(envelope{e.Detail.EventName(), e.Session, e.Task, e.Sequence, e.Time})
-	if err != nil {
-		return nil, err
+func (e Event) MarshalJSON() ([]byte, error) { return e.AppendJSON(nil) }
+
+// AppendJSON appends what MarshalJSON writes.
+func (e *Event) AppendJSON(b []byte) ([]byte, error) {
+	o := object{b: b}
+	o.begin()
+	o.text("event", e.Detail.EventName())
+	o.text("sessionIdentifier", e.Session)
+	o.optionalUnsigned("taskIdentifier", uint64(e.Task))
+	o.optionalUnsigned("sequence", e.Sequence)
+	o.time("time", e.Time)
+	switch d := e.Detail.(type) {
+	case DownloadProgress: // ten a second a task
+		o.integer("bytesWritten", d.Written)
+		o.integer("totalBytesWritten", d.Total)
+		o.integer("totalBytesExpectedToWrite", d.Expected)
+	case UploadProgress:
+		o.integer("bytesSent", d.Sent)
+		o.integer("totalBytesSent", d.Total)
+		o.integer("totalBytesExpectedToSend", d.Expected)
+	default:
+		o.fields(d)
 	}
-	detail, err := json.Marshal(e.Detail)
-	if err != nil {
-		return nil, err
-	}
-	if len(detail) <= len("{}") {
-		return head, nil
-	}
-	head[len(head)-1] = ','
-	return append(head, detail[1:]...), nil
+	o.end()
+	return o.b, o.err
 }
 
 // ErrUnknownEvent is what UnmarshalJSON returns for an event of a name that this program does not know: a later version

@@ -18,8 +18,8 @@ type hub struct {
 	attached int // subscribers, those too that have to catch up
 	pump     *pump
 	members  map[*subscriber]struct{}
-	newest   map[progressKey]*item // what a member that comes later is told of tasks that move
-	seen     uint64                // number of the last durable event that the members have been handed
+	newest   map[control.Progress]*item // what a member that comes later is told of tasks that move
+	seen     uint64                     // number of the last durable event that the members have been handed
 }
 
 // pump is the one listening; a hub that was left by all and is joined again has another.
@@ -28,18 +28,14 @@ type pump struct {
 	done chan struct{}
 }
 
-type progressKey struct {
-	id   task.ID
-	name string
-}
-
 // item is an event for all. It is not changed, and shared: a listener that does not read holds pointers.
 type item struct {
 	ev    task.Event
 	frame []byte // encoded, shared
 	seq   uint64 // of a durable event its number, of a gap its end; 0: live
-	end   bool   // in place of an event: nothing follows
-	err   error  // then: why
+	live  control.Progress
+	end   bool  // in place of an event: nothing follows
+	err   error // then: why
 }
 
 // subscriber is one listener's end of a hub. The hub's mutex guards it.
@@ -85,7 +81,7 @@ func (h *hub) join(s *subscriber) (reached uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.pump == nil {
-		h.seen, h.newest, h.members = s.from, make(map[progressKey]*item), make(map[*subscriber]struct{})
+		h.seen, h.newest, h.members = s.from, make(map[control.Progress]*item), make(map[*subscriber]struct{})
 		ctx, stop := context.WithCancel(context.Background())
 		h.pump = &pump{stop, make(chan struct{})}
 		go h.run(ctx, h.pump, s.from)
@@ -110,8 +106,8 @@ func (h *hub) catchUp(s *subscriber) {
 	if s.durable {
 		return
 	}
-	for k, it := range h.newest {
-		s.backlog.Add(k.id, k.name, it)
+	for _, it := range h.newest {
+		s.backlog.Add(it.ev.Task, it.live, it)
 	}
 	wake(s)
 }
@@ -123,13 +119,7 @@ func (h *hub) take(s *subscriber, items []*item) ([]*item, bool) {
 	if _, ok := h.members[s]; !ok {
 		return items, false
 	}
-	for {
-		it, ok := s.backlog.Pop()
-		if !ok {
-			return items, true
-		}
-		items = append(items, it)
-	}
+	return s.backlog.Take(items), true
 }
 
 func wake(s *subscriber) {
@@ -151,7 +141,7 @@ func (h *hub) run(ctx context.Context, p *pump, after uint64) {
 		if _, ok := ev.Detail.(task.EventsCompleted); ok {
 			continue // each listener has its own
 		}
-		it := &item{ev: ev, seq: numberOf(ev)}
+		it := &item{ev: ev, seq: numberOf(ev), live: control.ProgressOf(&ev)}
 		if it.frame, failed = frameOf(ev); failed != nil {
 			break
 		}
@@ -166,7 +156,7 @@ func (h *hub) run(ctx context.Context, p *pump, after uint64) {
 	}
 	h.pump = nil // who joins from now on finds out for itself
 	for s := range h.members {
-		s.backlog.Add(0, "", &item{end: true, err: failed})
+		s.backlog.Add(0, 0, &item{end: true, err: failed})
 		wake(s)
 	}
 }
@@ -178,23 +168,22 @@ func (h *hub) hand(p *pump, it *item) bool {
 	if h.pump != p {
 		return false
 	}
-	live := control.ProgressName(it.ev.Detail)
-	if live != "" {
-		h.newest[progressKey{it.ev.Task, live}] = it
+	if it.live != 0 {
+		h.newest[it.live] = it
 	} else {
 		h.seen = max(h.seen, it.seq)
 		h.settle(it.ev)
 	}
 	for s := range h.members {
 		if !s.current {
-			if h.catchUp(s); !s.current || live != "" || it.seq <= s.from {
+			if h.catchUp(s); !s.current || it.live != 0 || it.seq <= s.from {
 				continue // it is among what s was told, or has got just now
 			}
 		}
-		if live != "" && s.durable {
+		if it.live != 0 && s.durable {
 			continue
 		}
-		if s.backlog.Add(it.ev.Task, live, it); s.backlog.Durable() > backlogMost {
+		if s.backlog.Add(it.ev.Task, it.live, it); s.backlog.Durable() > backlogMost {
 			delete(h.members, s)
 			s.backlog.Clear()
 		}
@@ -207,14 +196,10 @@ func (h *hub) hand(p *pump, it *item) bool {
 func (h *hub) settle(ev task.Event) {
 	switch ev.Detail.(type) {
 	case task.WillRetry, task.SessionCompleted:
-		for _, name := range progressNames {
-			delete(h.newest, progressKey{ev.Task, name})
+		for _, p := range control.ProgressesOf(ev.Task) {
+			delete(h.newest, p)
 		}
 	case task.Gap:
 		clear(h.newest) // the ends of some tasks are in it
 	}
-}
-
-var progressNames = [2]string{
-	control.ProgressName(task.DownloadProgress{}), control.ProgressName(task.UploadProgress{}),
 }

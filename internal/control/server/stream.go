@@ -13,16 +13,14 @@ import (
 
 // frameOf is an event as SSE: its number, where it has one, is the id.
 func frameOf(ev task.Event) ([]byte, error) {
-	data, err := ev.MarshalJSON()
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, 0, len(data)+32)
+	b := make([]byte, 0, 256)
 	if ev.Sequence != 0 {
 		b = appendID(b, ev.Sequence)
 	}
-	b = append(b, "data: "...)
-	b = append(b, data...)
+	b, err := ev.AppendJSON(append(b, "data: "...))
+	if err != nil {
+		return nil, err
+	}
 	return append(b, "\n\n"...), nil
 }
 

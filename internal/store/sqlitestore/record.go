@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -28,6 +29,9 @@ type taskRow struct {
 // never is the due time of a task that goes on at an answer alone.
 const never = -1
 
+// scratches are buffers that records are encoded in.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
 // encode makes the row of rec, whose ID is set; version is what it will have when it is stored.
 func (db *DB) encode(s *session, rec *task.Record, version uint64) (taskRow, error) {
 	row := taskRow{
@@ -49,11 +53,12 @@ func (db *DB) encode(s *session, rec *task.Record, version uint64) (taskRow, err
 	if err != nil {
 		return taskRow{}, fmt.Errorf("encode task %d: %w", rec.ID, err)
 	}
-	record, err := json.Marshal(&open)
-	if err != nil {
+	scratch := scratches.Get().(*[]byte)
+	defer scratches.Put(scratch)
+	if *scratch, err = open.AppendJSON((*scratch)[:0]); err != nil {
 		return taskRow{}, fmt.Errorf("encode task %d: %w", rec.ID, err)
 	}
-	row.record = string(record)
+	row.record = string(*scratch)
 	if secret != nil {
 		row.sealed = db.key.seal(sealedRecord, s.id, rec.ID, secret)
 	}

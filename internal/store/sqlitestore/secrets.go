@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"encoding/json"
 	"net/http"
+	"reflect"
 
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -97,7 +98,10 @@ func showURL(open *string, secret string) {
 
 // encodeSecrets is nil where there are none.
 func encodeSecrets(s secrets) ([]byte, error) {
-	b, err := json.Marshal(s)
+	if reflect.ValueOf(&s).Elem().IsZero() {
+		return nil, nil
+	}
+	b, err := json.Marshal(&s)
 	if err != nil || string(b) == "{}" {
 		return nil, err
 	}
