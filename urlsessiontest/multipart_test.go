@@ -136,3 +136,30 @@ func TestMultipartFaults(t *testing.T) {
 		t.Error(held)
 	}
 }
+
+// A part that ends after the object has been made is not of it.
+func TestMultipartLatePart(t *testing.T) {
+	srv, client, m := newMultipart(t)
+	etag := put(t, client, m, 1).header.Get("ETag")
+	gate := NewGate()
+	m.Script(2, UploadHold(500, gate), UploadEarly(10, 400))
+	done := make(chan reply)
+	go func() { done <- put(t, client, m, 2) }()
+	if err := gate.Wait(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, complete(t, client, m, strings.Trim(etag, `"`)), 200)
+	gate.Open()
+	want(t, <-done, 404)
+	if err := m.Check(Body{Seed: upload.Seed, Size: 100_000}); err != nil {
+		t.Error(err)
+	}
+	other := srv.Create("other", 2)
+	other.Script(2, UploadEarly(10, 400))
+	if r := put(t, client, other, 2); r.err == nil {
+		want(t, r, 400)
+	}
+	if held := other.Held(); len(held) != 0 {
+		t.Error(held)
+	}
+}

@@ -1,9 +1,15 @@
 package urlsessiontest_test
 
 import (
+	"context"
+	"errors"
+	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	. "github.com/urlsession/urlsession/urlsessiontest"
 )
@@ -159,5 +165,84 @@ func TestUploadHold(t *testing.T) {
 	whole(t, u.srv)
 	if n := len(u.srv.RequestsBy("POST", "PUT")); n != 1 {
 		t.Errorf("%d requests", n)
+	}
+}
+
+// A stall lasts by the bubble's clock, and Close ends one that lasts for ever.
+func TestUploadStalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := NewUploadServer(UploadsInMemory(), UploadsIn(t.TempDir()))
+		u := &uploader{t, srv, srv.Client(), 8}
+		u.srv.Script("/f", UploadStall(1000, time.Hour), UploadAll(UploadStall(500, Forever), UploadLoses(400)))
+		began := time.Now()
+		want(t, u.create(2000, false), 201)
+		if d := time.Since(began); d != time.Hour {
+			t.Errorf("stalled for %v", d)
+		}
+		done := make(chan reply)
+		go func() { done <- u.patch(srv.URL+"/uploads/1", 2000, 1000, false) }()
+		if err := srv.WaitRequests(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		srv.Close()
+		if r := <-done; r.err == nil {
+			t.Errorf("answered %d", r.status)
+		}
+		if n := srv.Uploads()[0].Offset; n != 2100 {
+			t.Errorf("%d bytes are held", n)
+		}
+		if _, err := srv.DialContext(t.Context(), "tcp", "origin.test:80"); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("dial: %v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := srv.WaitReceived(ctx, 1<<40); !errors.Is(err, context.Canceled) {
+			t.Errorf("wait: %v", err)
+		}
+	})
+}
+
+// The files of uploads are as true as memory, and go with the server.
+func TestUploadFiles(t *testing.T) {
+	dir := t.TempDir()
+	u := newUploader(t, 8, UploadsIn(dir))
+	location := u.cut(UploadLoses(50_000))
+	u.srv.Script("/f", UploadRollsBack(20_000))
+	want(t, u.head(location), 204, "Upload-Offset", "30000")
+	if err := u.srv.Uploads()[0].Check(upload); err == nil {
+		t.Error("an incomplete upload is whole")
+	}
+	want(t, u.patch(location, 30_000, upload.Size-30_000, true), 201)
+	whole(t, u.srv)
+	files := func() int {
+		list, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	if n := files(); n != 1 {
+		t.Errorf("%d files", n)
+	}
+	u.srv.Close()
+	if n := files(); n != 0 {
+		t.Errorf("%d files are left", n)
+	}
+}
+
+// The script of Every is for the targets without one of their own.
+func TestUploadScripts(t *testing.T) {
+	u := newUploader(t, 8)
+	u.srv.Script(Every, UploadStatus(500))
+	u.srv.Always(Every, UploadEdit(func(int, http.Header) int { return 501 }))
+	u.srv.Script("/own", UploadWhen("PUT", UploadStatus(502)))
+	for i, c := range []struct {
+		path   string
+		status int
+	}{{"/own", 502}, {"/f", 500}, {"/g", 501}, {"/own", 501}} {
+		if r := send(t, u.client, "PUT", u.srv.URL+c.path, nil, 0); r.status != c.status {
+			t.Errorf("%d: %d, want %d", i, r.status, c.status)
+		}
 	}
 }
