@@ -246,3 +246,19 @@ func TestUploadScripts(t *testing.T) {
 		}
 	}
 }
+
+// All bytes are no completion: a request that breaks after its last one has
+// completed nothing.
+func TestUploadCutAtItsEnd(t *testing.T) {
+	for _, version := range versions {
+		u := newUploader(t, version)
+		u.srv.Script("/f", UploadCut(upload.Size))
+		if r := u.create(upload.Size, true); r.err == nil {
+			t.Fatalf("answered %d", r.status)
+		}
+		flag, no := u.flag(false)
+		want(t, u.head("/uploads/1"), 204, "Upload-Offset", "300000", flag, no)
+		want(t, u.patch(u.srv.URL+"/uploads/1", upload.Size, 0, true), 201)
+		whole(t, u.srv)
+	}
+}
