@@ -95,6 +95,7 @@ func TestMultipartRefusals(t *testing.T) {
 		{complete(t, client, m), 400, "MalformedXML"},
 		{send(t, client, "POST", m.Complete, strings.NewReader(strings.ReplaceAll(list(one, three), "<PartNumber>2", "<PartNumber>1")), -1), 400, "InvalidPart"},
 		{send(t, client, "POST", m.Complete, strings.NewReader(strings.Replace(strings.Replace(list(three, one), ">1<", ">3<", 1), ">2<", ">1<", 1)), -1), 400, "InvalidPartOrder"},
+		{send(t, client, "POST", m.Complete, strings.NewReader(strings.ReplaceAll(list(one, one), "<PartNumber>2", "<PartNumber>1")), -1), 400, "InvalidPartOrder"},
 		{send(t, client, "PUT", m.Parts[0], strings.NewReader("x"), -1), 411, "MissingContentLength"},
 		{send(t, client, "POST", m.Parts[0], nil, 0), 403, "SignatureDoesNotMatch"},
 		{send(t, client, "PUT", strings.Replace(m.Parts[0], "partNumber=1", "partNumber=2", 1), nil, 0), 403, "SignatureDoesNotMatch"},
@@ -151,6 +152,9 @@ func TestMultipartLatePart(t *testing.T) {
 	want(t, complete(t, client, m, strings.Trim(etag, `"`)), 200)
 	gate.Open()
 	want(t, <-done, 404)
+	if held := fmt.Sprint(m.Held()); held != "[1]" {
+		t.Error(held)
+	}
 	if err := m.Check(Body{Seed: upload.Seed, Size: 100_000}); err != nil {
 		t.Error(err)
 	}

@@ -194,8 +194,10 @@ func (x *uploadExchange) cut(why error) {
 		if t, ok := raw.(interface{ NetConn() net.Conn }); ok {
 			raw = t.NetConn()
 		}
-		if x.req.ProtoMajor == 2 {
-			raw.Close() // another goroutine reads it
+		if half, ok := raw.(interface{ CloseWrite() error }); x.req.ProtoMajor == 2 && ok {
+			half.CloseWrite() // as linger, but that another goroutine reads
+			x.pause(lingerTime, nil)
+			raw.Close()
 		} else {
 			linger(raw)
 		}

@@ -164,7 +164,7 @@ func TestUploadDigests(t *testing.T) {
 	}
 	all := upload.Bytes()
 	u := newUploader(t, 8)
-	r := u.create(100, false, "Repr-Digest", digest(all)+", sha-1=:x:", "Want-Repr-Digest", "md5=1, sha-256=10, sha-1=9", "Content-Digest", digest(all[:100]))
+	r := u.create(100, false, "Repr-Digest", digest(all)+", sha-1=:x:", "Want-Repr-Digest", "sha-256=10, md5=1, sha-1=19", "Content-Digest", digest(all[:100]))
 	want(t, r, 201)
 	location := r.header.Get("Location")
 	want(t, u.patch(location, 100, 100, false, "Content-Digest", digest(all[:100])), 400)
