@@ -6,8 +6,10 @@ require (
 	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/mccutchen/go-httpbin/v2 v2.26.0
 	github.com/rogpeppe/go-internal v1.16.0
+	github.com/tus/tusd/v2 v2.10.0
 	github.com/urlsession/urlsession v0.0.0
 	go.uber.org/goleak v1.3.0
+	golang.org/x/exp v0.0.0-20250106191152-7588d65b2ba8
 	golang.org/x/sys v0.49.0
 	pgregory.net/rapid v1.3.0
 )
