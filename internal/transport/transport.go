@@ -11,9 +11,9 @@
 //
 // # Who asks
 //
-// With an Authenticator a request is an errand: it is sent, each time as a transaction of its own, until neither the origin
-// nor a proxy of plain http refuses it any more, or nothing new can be shown; then the refusal is the response, or a proxy's
-// an error. credential.Exchange decides, here is only the sending. Whoever is asked (WithAsker) keeps no connection waiting.
+// With an Authenticator a request that has something to show, or that is refused, is an errand: it is sent, each time as a
+// transaction of its own, until neither the origin nor a proxy of plain http refuses it any more, or nothing new can be shown;
+// then the refusal is the response, or a proxy's an error. credential.Exchange decides, here is only the sending. Whoever is asked (WithAsker) keeps no connection waiting.
 //
 // A proxy of https asks while the tunnel through it is made, which is in the making of a connection: that may outlive the
 // request, so it asks nobody. It ends with a proxyAsks, the errand asks, and the next making goes on where that one ended.
