@@ -35,6 +35,7 @@ type run struct {
 	events   *eventWriter // nil without --json
 	failFast bool
 	hint     string // what an interrupted user can do
+	unseen   bool   // nobody looks at what a task does before it has ended
 
 	ctx  context.Context // ends when no further job may begin
 	stop context.CancelCauseFunc
@@ -53,7 +54,8 @@ func (f *sharedFlags) open(std stdio, maxPerHost int, to *output) (*run, error) 
 	if err != nil {
 		return nil, usageError{err}
 	}
-	r := &run{session: session, progress: newProgress(std.err, f.quiet || f.json || to.onTerminal())}
+	quiet := f.quiet || to.onTerminal()
+	r := &run{session: session, progress: newProgress(std.err, quiet || f.json), unseen: quiet && !f.json}
 	if f.json {
 		r.events = newEventWriter(std.out)
 	}
@@ -135,18 +137,29 @@ func (r *run) one(j job) {
 		r.fail("", "", j.bad)
 		return
 	}
-	t, err := j.create(context.Background(), r.session)
-	if err == nil {
-		end := r.progress.begin(label(j.item), t)
-		err = r.follow(t, j)
-		end(err)
-	}
+	err := r.transfer(j)
 	if j.output != nil {
 		err = j.output.close(err)
 	}
 	if err != nil {
 		r.fail(j.where, j.url, err)
 	}
+}
+
+// transfer runs the job's task to its end. A download that nobody looks at needs no handle, and runs in this goroutine.
+func (r *run) transfer(j job) error {
+	if r.unseen && j.download != nil {
+		_, err := r.session.Download(context.Background(), j.download.Request, j.download.Destination)
+		return err
+	}
+	t, err := j.create(context.Background(), r.session)
+	if err != nil {
+		return err
+	}
+	end := r.progress.begin(label(j.item), t)
+	err = r.follow(t, j)
+	end(err)
+	return err
 }
 
 // follow waits for a task's end. Its events are listened to only where somebody wants them.

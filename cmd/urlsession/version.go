@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"sync"
 
 	"github.com/spf13/cobra"
 )
@@ -45,11 +46,12 @@ func build() (version, commit string) {
 	return version, commit + modified
 }
 
-// userAgent is what servers are told unless -H says otherwise. It names no commit and no machine.
-func userAgent() string {
+// userAgent is what servers are told unless -H says otherwise. It names no commit and no machine. It is found out once: a list
+// has many requests.
+var userAgent = sync.OnceValue(func() string {
 	version, _ := build()
 	if version == "(devel)" {
 		return "urlsession"
 	}
 	return "urlsession/" + version
-}
+})

@@ -66,6 +66,7 @@ type known struct {
 	digest   *digest  // of Digest
 	prefixes []string // of the others: paths that are in the space
 	utf8     bool
+	value    Secret // of the others: what is sent
 }
 
 // proven is as whom connections to an origin are known, by NTLM.
@@ -94,6 +95,14 @@ func (a *Authenticator) Forget() {
 	clear(a.refreshed)
 }
 
+// Blank reports whether nothing has been learnt yet: an Exchange has nothing to send before a server asks, but for what came with
+// its request.
+func (a *Authenticator) Blank() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.known) == 0 && len(a.proven) == 0
+}
+
 // Stored is the Storage's credential for space, the default where there are several.
 func (a *Authenticator) Stored(space Space) (Credential, bool) {
 	if a.storage == nil {
@@ -104,8 +113,9 @@ func (a *Authenticator) Stored(space Space) (Credential, bool) {
 
 // find is the known space that u is in: of several, the one of the longest path.
 func (a *Authenticator) find(origin Space, u *url.URL) *known {
+	var few [4]*known
 	a.mu.Lock()
-	list := slices.Clone(a.known[origin])
+	list := append(few[:0], a.known[origin]...)
 	a.mu.Unlock()
 	var best *known
 	longest := -1
@@ -197,6 +207,9 @@ func (a *Authenticator) learn(origin Space, t *try, u *url.URL) {
 		}
 	}
 	i := slices.IndexFunc(a.known[origin], func(k *known) bool { return k.space == t.space })
+	if i >= 0 && a.known[origin][i].says(t, origin, u) {
+		return
+	}
 	if i < 0 {
 		if len(a.known[origin]) >= maxKnown {
 			a.known[origin] = a.known[origin][1:]
@@ -208,7 +221,7 @@ func (a *Authenticator) learn(origin Space, t *try, u *url.URL) {
 	if !k.cred.Equal(t.cred) {
 		k.prefixes = nil
 	}
-	k.cred, k.from, k.digest, k.utf8 = t.cred, t.from, t.digest, t.utf8
+	k.cred, k.from, k.digest, k.utf8, k.value = t.cred, t.from, t.digest, t.utf8, t.value
 	if prefix := cleanPath(u); t.digest == nil {
 		prefix = prefix[:strings.LastIndexByte(prefix, '/')+1] // "at or deeper than the depth of the last symbolic element"
 		if !slices.ContainsFunc(k.prefixes, func(have string) bool { return strings.HasPrefix(prefix, have) }) {
@@ -217,6 +230,12 @@ func (a *Authenticator) learn(origin Space, t *try, u *url.URL) {
 		}
 	}
 	a.known[origin][i] = &k
+}
+
+// says reports whether learn of t and u would change nothing.
+func (k *known) says(t *try, origin Space, u *url.URL) bool {
+	return k.cred.Equal(t.cred) && k.cred.Persistence == t.cred.Persistence && k.from == t.from && k.digest == t.digest && k.utf8 == t.utf8 &&
+		(t.digest != nil || k.match(origin, u) >= 0)
 }
 
 // unlearn forgets the space of a credential that was refused.

@@ -202,7 +202,7 @@ func (e *Exchange) inVain(c choice) {
 		return
 	}
 	delete(e.answered, c.space) // it counts once
-	e.failures[c.space]++
+	e.counts()[c.space]++
 	if !slices.ContainsFunc(e.tried, of) {
 		e.err = fmt.Errorf("the credential that was given cannot be used for %s", c.space.Method)
 	}

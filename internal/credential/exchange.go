@@ -63,7 +63,8 @@ type try struct {
 	utf8    bool
 	digest  *digest
 	proof   proof
-	began   bool // NTLM: NEGOTIATE was sent, and CHALLENGE is awaited
+	value   Secret // Basic's and Bearer's, once it was made
+	began   bool   // NTLM: NEGOTIATE was sent, and CHALLENGE is awaited
 }
 
 // Begin is the Exchange with the origin of req. Its method, URL and body are as they are sent, and it is not changed meanwhile.
@@ -77,7 +78,7 @@ func (a *Authenticator) BeginProxy(u *url.URL, req *http.Request) *Exchange {
 }
 
 func (a *Authenticator) begin(origin Space, req *http.Request, user *url.Userinfo) *Exchange {
-	e := &Exchange{a: a, req: req, origin: origin, failures: make(map[Space]int)}
+	e := &Exchange{a: a, req: req, origin: origin}
 	e.own = req.Header.Get(e.Field()) != ""
 	if user.String() != "" { // which is nil's
 		password, given := user.Password()
@@ -97,7 +98,7 @@ func (e *Exchange) Answered(c Challenge, a Answer) {
 	if c.Space.origin() != e.origin {
 		return
 	}
-	e.failures[c.Space] = c.Failures
+	e.counts()[c.Space] = c.Failures
 	switch a.Disposition {
 	case Reject:
 		e.rejected = append(e.rejected, c.Space)
@@ -137,7 +138,7 @@ func (e *Exchange) Authorize() Secret {
 	} else if space, cred, ok := e.answersUnasked(); ok {
 		t.space, t.cred, t.from, t.unasked = space, cred, fromAnswer, false
 	} else if k := e.a.find(e.origin, e.req.URL); k != nil && (e.user == nil && k.from != fromURL || e.user != nil && e.user.Equal(k.cred)) {
-		t.space, t.cred, t.from, t.digest, t.utf8 = k.space, k.cred, k.from, k.digest, k.utf8
+		t.space, t.cred, t.from, t.digest, t.utf8, t.value = k.space, k.cred, k.from, k.digest, k.utf8, k.value
 	} else if e.user == nil {
 		return Secret{}
 	} else {
@@ -185,13 +186,26 @@ func (e *Exchange) basic() Space {
 	return s
 }
 
+// counts is failures, to be written.
+func (e *Exchange) counts() map[Space]int {
+	if e.failures == nil {
+		e.failures = make(map[Space]int)
+	}
+	return e.failures
+}
+
 // value is what t puts into Field.
-func (e *Exchange) value(t *try, o Offer) (Secret, error) {
+func (e *Exchange) value(t *try, o Offer) (_ Secret, err error) {
 	switch t.space.Method {
-	case Basic:
-		return basic(t.cred, t.utf8)
-	case Bearer:
-		return bearer(t.cred)
+	case Basic, Bearer:
+		switch {
+		case !t.value.IsZero():
+		case t.space.Method == Basic:
+			t.value, err = basic(t.cred, t.utf8)
+		default:
+			t.value, err = bearer(t.cred)
+		}
+		return t.value, err
 	case NTLM, Negotiate:
 		if t.began {
 			return ntlmAuthenticate(t.space.Method, o.Token68, t.cred)
@@ -323,7 +337,7 @@ func (e *Exchange) refused(sent *try) {
 		sent.space = e.choices[i].space // now its realm is known
 	}
 	e.tried = append(e.tried, sent)
-	e.failures[sent.space]++
+	e.counts()[sent.space]++
 	e.err = fmt.Errorf("the server refuses %s", sent.who())
 }
 
@@ -446,7 +460,7 @@ func (e *Exchange) start(c choice, cred Credential, from source) (Step, error) {
 		e.err = err
 		e.tried = append(e.tried, t)
 		if from == fromAnswer {
-			e.failures[c.space]++ // or it would be asked for and given for ever
+			e.counts()[c.space]++ // or it would be asked for and given for ever
 		}
 		return Step{}, err
 	}
@@ -480,7 +494,7 @@ func (e *Exchange) Lost() Step {
 	e.sent = nil
 	for _, c := range e.choices {
 		if c.space.Method == t.space.Method && e.failures[c.space]+1 < e.a.policy.Tries {
-			e.failures[c.space]++
+			e.counts()[c.space]++
 			if step, err := e.start(c, t.cred, t.from); err == nil {
 				return step
 			}

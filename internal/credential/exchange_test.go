@@ -425,3 +425,31 @@ func TestProxy(t *testing.T) {
 		t.Error("the proxy's credential is the origin's")
 	}
 }
+
+// TestTakenLast: of two users whom one server takes at once, the later one's proof is sent from then on.
+func TestTakenLast(t *testing.T) {
+	a := NewAuthenticator(nil, Policy{})
+	request := func() *http.Request { return httptest.NewRequest("GET", "http://h/", nil) }
+	answer := func(status int) *http.Response {
+		return &http.Response{StatusCode: status, Header: http.Header{"Www-Authenticate": {`Basic realm="r"`}}, Request: request()}
+	}
+	bob := alice("q")
+	bob.User = "bob"
+	var under []*Exchange
+	for range 2 {
+		x := a.Begin(request())
+		x.Asks = true
+		if x.Authorize(); x.Next(answer(401)).Action != Ask {
+			t.Fatal("nobody was asked")
+		}
+		under = append(under, x)
+	}
+	for i, c := range []Credential{alice("p"), bob} {
+		c.Persistence = Session
+		sent := under[i].Answer(Answer{Disposition: Use, Credential: c}).Value
+		under[i].Next(answer(200))
+		if got := a.Begin(request()).Authorize(); got.IsZero() || !got.Equal(sent) {
+			t.Errorf("after %s: %q, want %q", c.User, got.Reveal(), sent.Reveal())
+		}
+	}
+}

@@ -60,7 +60,7 @@ func (f *File) Commit(final string, how task.Conflict) (path string, err error) 
 	if filepath.Dir(path) != f.folder() && err == nil {
 		err = durable.SyncDir(f.folder())
 	}
-	if closed := f.end(); err == nil {
+	if closed := f.end(false); err == nil {
 		err = closed
 	}
 	return path, err
@@ -126,7 +126,7 @@ func (f *File) Aside() (string, error) {
 	if synced := durable.SyncDir(f.folder()); err == nil {
 		err = synced
 	}
-	if closed := f.end(); err == nil {
+	if closed := f.end(true); err == nil {
 		err = closed
 	}
 	return path, err
@@ -150,7 +150,7 @@ func (f *File) discard() error {
 	if removed := os.Remove(f.path); err == nil {
 		err = removed
 	}
-	if closed := f.end(); err == nil {
+	if closed := f.end(true); err == nil {
 		err = closed
 	}
 	return err
@@ -181,7 +181,7 @@ func (f *File) Close() error {
 	if err == nil && f.written.End() == 0 {
 		return f.discard()
 	}
-	if closed := f.end(); err == nil {
+	if closed := f.end(true); err == nil {
 		err = closed
 	}
 	return err
@@ -205,8 +205,9 @@ func (f *File) giveUp(n int64) bool {
 	return true
 }
 
-// end closes the file, and with it the lock, and waits until nothing runs in the background. Called with the turn.
-func (f *File) end() error {
+// end closes the file, and with it the lock, and waits until nothing runs in the background. named says that it may have the part
+// file's name still. Called with the turn.
+func (f *File) end(named bool) error {
 	f.mu.Lock()
 	f.ended = true
 	f.disarm()
@@ -214,7 +215,9 @@ func (f *File) end() error {
 	f.mu.Unlock()
 	close(f.done)
 	f.background.Wait()
-	_ = durable.Unlock(f.file) // who opens it next does not meet a child process of ours; else Close does it
+	if named {
+		_ = durable.Unlock(f.file) // who opens it next does not meet a child process of ours; else Close does it
+	}
 	return f.file.Close()
 }
 

@@ -75,26 +75,25 @@ func open(path string) (_ *File, err error) {
 	}
 	// Between open and lock, the task that had the lock may have given the file its final name, or removed it. What
 	// path stands for now, locked, is ours until we rename or remove it.
-	info, err := file.Stat()
+	stat, err := statOf(file)
 	if err != nil {
 		return nil, err
 	}
-	now, err := os.Lstat(path)
+	now, err := lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errAgain
 	}
 	if err != nil {
 		return nil, err
 	}
-	if !os.SameFile(info, now) {
+	if stat.Dev != now.Dev || stat.Ino != now.Ino {
 		return nil, errAgain
 	}
 
-	if !info.Mode().IsRegular() {
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file; remove it")}
 	}
-	stat := info.Sys().(*syscall.Stat_t)
-	if !created && !trusted(info) {
+	if !created && !trusted(stat.Uid) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf(
 			"it belongs to another user (%d); remove it, or choose another destination: %w", stat.Uid, fs.ErrPermission)}
 	}
@@ -106,7 +105,7 @@ func open(path string) (_ *File, err error) {
 	}
 
 	f := newFile(path, file, !created)
-	if err := f.load(info.Size()); err != nil {
+	if err := f.load(stat.Size); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -125,11 +124,32 @@ func openFile(path string, flags int) (*os.File, error) {
 	}
 }
 
-// trusted reports whether nobody but this user and root can change a file behind our back.
-func trusted(info fs.FileInfo) bool {
-	uid := info.Sys().(*syscall.Stat_t).Uid
-	return uid == 0 || int(uid) == os.Geteuid()
+// statOf and lstat are (*os.File).Stat and os.Lstat without what those allocate.
+func statOf(file *os.File) (stat unix.Stat_t, err error) {
+	for {
+		if err = unix.Fstat(int(file.Fd()), &stat); err != unix.EINTR {
+			return stat, pathError("stat", file.Name(), err)
+		}
+	}
 }
+
+func lstat(path string) (stat unix.Stat_t, err error) {
+	for {
+		if err = unix.Lstat(path, &stat); err != unix.EINTR {
+			return stat, pathError("lstat", path, err)
+		}
+	}
+}
+
+func pathError(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: path, Err: err}
+}
+
+// trusted reports whether nobody but this user and root can change the file of a user behind our back.
+func trusted(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }
 
 func newFile(path string, file *os.File, found bool) *File {
 	f := &File{
@@ -177,7 +197,7 @@ func (f *File) load(size int64) error {
 // stands there is no record.
 func readRecord(path string) (Record, error) {
 	// O_NONBLOCK: a FIFO in its place must not hang us.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	file, err := openFile(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
 	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) {
 		return Record{}, errNoRecord
 	}
@@ -185,11 +205,11 @@ func readRecord(path string) (Record, error) {
 		return Record{}, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
+	stat, err := statOf(file)
 	if err != nil {
 		return Record{}, err
 	}
-	if !info.Mode().IsRegular() || !trusted(info) || info.Size() > maxRecord {
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG || !trusted(stat.Uid) || stat.Size > maxRecord {
 		return Record{}, errNoRecord
 	}
 	data, err := io.ReadAll(io.LimitReader(file, maxRecord))

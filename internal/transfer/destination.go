@@ -20,6 +20,7 @@ type destination struct {
 	url    string
 	folder string // absolute
 	name   string // the file's; empty: the response names it
+	ofURL  string // the name that the URL gives the file in a folder, where it gives one
 	prefix string // of the name on disk: makes a temporary file's unique
 	part   string // the part file, absolute; empty: not chosen yet
 	owned  bool   // it lies in Attempt.Temporary: see temporary.go
@@ -51,7 +52,8 @@ func newDestination(a *Attempt) (*destination, error) {
 		to.folder = folder
 	case spec.Folder:
 		to.folder = filepath.Clean(spec.Path)
-		partName = fileName("", to.url)
+		to.ofURL = urlName(to.url)
+		partName = cmp.Or(to.ofURL, fallbackName)
 	default:
 		to.folder, to.name = filepath.Split(filepath.Clean(spec.Path))
 		to.folder = filepath.Clean(to.folder)

@@ -247,7 +247,11 @@ func (d *download) named(resp *http.Response) error {
 	if d.to.name != "" {
 		return nil
 	}
-	d.to.name = fileName(dispositionName(resp.Header), d.to.url, responseURL(resp))
+	if name := dispositionName(resp.Header); name == "" && d.to.ofURL != "" {
+		d.to.name = d.to.ofURL
+	} else {
+		d.to.name = fileName(name, d.to.url, responseURL(resp))
+	}
 	if err := d.to.check(); err != nil {
 		return err
 	}

@@ -38,20 +38,49 @@ type party struct {
 // authenticate sends req, and sends it again as long as a server or a proxy wants to know who asks and there is something
 // new to show it. The body is opened anew each time. The error of an Asker is returned as it is.
 func (t *Transport) authenticate(req *http.Request, m *Metrics) (*http.Response, error) {
-	e := &errand{t: t, m: m, req: req, at: credential.Origin(req.URL)}
+	if t.unknown(req) {
+		resp, err := t.send(req, m, false)
+		if err == nil && resp.StatusCode != http.StatusUnauthorized {
+			resp.Request = req
+			return resp, nil
+		}
+		e := newErrand(t, m, req)
+		e.meet()
+		return e.follow(req, resp, err)
+	}
+	e := newErrand(t, m, req)
 	if err := e.begin(); err != nil {
 		closeBody(req)
 		return nil, err
 	}
-	for {
-		out, err := e.outgoing()
-		if err != nil {
-			e.giveBack(users{})
-			return nil, err
-		}
-		resp, err := t.send(out, m)
+	return e.follow(e.send())
+}
+
+// unknown reports whether req has nothing to show that is not in its header: nobody has asked the session yet, no answer came
+// from an earlier attempt, and no proxy of HTTP is on the way. Then it is no errand before it is refused.
+func (t *Transport) unknown(req *http.Request) bool {
+	return req.URL.User == nil && t.opts.Authenticator.Blank() && !isHTTP(t.proxyFor(req.URL)) && req.Context().Value(answeredKey{}) == nil
+}
+
+func newErrand(t *Transport, m *Metrics, req *http.Request) *errand {
+	return &errand{t: t, m: m, req: req, at: credential.Origin(req.URL)}
+}
+
+// send sends the request as it is next. Without a request nothing could be sent.
+func (e *errand) send() (*http.Request, *http.Response, error) {
+	out, own, err := e.outgoing()
+	if err != nil {
+		return nil, nil, err
+	}
+	resp, err := e.t.send(out, e.m, own)
+	return out, resp, err
+}
+
+// follow goes on from what send has brought until the request has its answer.
+func (e *errand) follow(out *http.Request, resp *http.Response, err error) (*http.Response, error) {
+	for out != nil {
 		if err == nil {
-			resp.Request = req
+			resp.Request = e.req
 			err = e.judge(resp)
 		} else {
 			err = e.mend(err)
@@ -65,6 +94,7 @@ func (t *Transport) authenticate(req *http.Request, m *Metrics) (*http.Response,
 				err = e.takeLease()
 			}
 			if err == nil {
+				out, resp, err = e.send()
 				continue
 			}
 		}
@@ -72,12 +102,13 @@ func (t *Transport) authenticate(req *http.Request, m *Metrics) (*http.Response,
 			if resp != nil {
 				resp.Body.Close()
 			}
-			e.giveBack(users{})
-			return nil, err
+			break
 		}
 		e.deliver(resp)
 		return resp, nil
 	}
+	e.giveBack(users{})
+	return nil, err
 }
 
 // prepare tells an Exchange what the context of its request has.
@@ -89,7 +120,20 @@ func prepare(ctx context.Context, x *credential.Exchange) {
 	}
 }
 
+// begin finds what the request is to have before it is sent for the first time.
 func (e *errand) begin() error {
+	e.meet()
+	for p := range e.parties {
+		p.value = p.Authorize()
+	}
+	if e.users() == (users{}) {
+		return nil
+	}
+	return e.takeLease()
+}
+
+// meet finds out who may want to know who asks.
+func (e *errand) meet() {
 	a := e.t.opts.Authenticator
 	e.origin.Exchange = a.Begin(e.noting())
 	if p := e.t.proxyFor(e.req.URL); isHTTP(p) {
@@ -101,12 +145,7 @@ func (e *errand) begin() error {
 	}
 	for p := range e.parties {
 		prepare(e.req.Context(), p.Exchange)
-		p.value = p.Authorize()
 	}
-	if e.users() == (users{}) {
-		return nil
-	}
-	return e.takeLease()
 }
 
 // noting is the request as an Exchange gets it, which opens the body where a proof is also of that (Digest's auth-int).
@@ -139,8 +178,8 @@ func (e *errand) parties(yield func(*party) bool) {
 	}
 }
 
-// outgoing is the request as it is sent next.
-func (e *errand) outgoing() (*http.Request, error) {
+// outgoing is the request as it is sent next, and whether its header is its own.
+func (e *errand) outgoing() (out *http.Request, own bool, err error) {
 	ctx := e.req.Context()
 	if e.tunnel != nil {
 		ctx = withTunnel(ctx, e.tunnel)
@@ -149,25 +188,29 @@ func (e *errand) outgoing() (*http.Request, error) {
 		e.lease.held.Store(e.step.SameConnection)
 		ctx = withLease(httpcache.WithoutCache(ctx), e.lease) // its response is for whom the connection is, which no field says
 	}
-	out := e.req
+	out = e.req
 	if ctx != out.Context() {
 		out = out.WithContext(ctx)
 	}
 	for p := range e.parties {
 		if !p.value.IsZero() {
-			out = authorized(out, p.Field(), p.value)
+			if !own {
+				out, own = withHeader(out), true
+			}
+			out.Header.Set(p.Field(), p.value.Reveal())
 		}
 	}
 	switch {
 	case e.step.Action != credential.Send: // it is sent for the first time
 		if !e.opened {
-			return out, nil
+			return out, own, nil
 		}
 		closeBody(out)
 	case e.step.NoBody:
-		return withoutBody(out), nil
+		return withoutBody(out), true, nil
 	}
-	return reopen(out)
+	out, err = reopen(out)
+	return out, own, err
 }
 
 // judge finds what follows from resp, as all parties have it.

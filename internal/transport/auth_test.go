@@ -390,3 +390,14 @@ func TestRefusalSetsCookies(t *testing.T) {
 		t.Errorf("%q, %v", cookies, err)
 	}
 }
+
+// Who stands in the URL is said before anybody asks.
+func TestUserinfoUnasked(t *testing.T) {
+	g := newGate(t, nil)
+	tr := newTransport(t, Options{Authenticator: credential.NewAuthenticator(nil, credential.Policy{})})
+	req := put(t, strings.Replace(g.URL, "//", "//alice:p@", 1)+"/")
+	if resp, _, err := fetch(tr, req); err != nil || resp.StatusCode != 200 {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	g.has(t, `PUT / "alice" 4`)
+}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 
-	"github.com/urlsession/urlsession/internal/credential"
 	"github.com/urlsession/urlsession/internal/task"
 )
 
@@ -29,11 +28,10 @@ func refusal(status int) bool {
 	return status == http.StatusUnauthorized || status == http.StatusProxyAuthRequired
 }
 
-// authorized is req with a value in a field, and a header of its own.
-func authorized(req *http.Request, field string, value credential.Secret) *http.Request {
+// withHeader is req with a header of its own.
+func withHeader(req *http.Request) *http.Request {
 	out := req.WithContext(req.Context())
 	out.Header = cloneHeader(req.Header)
-	out.Header.Set(field, value.Reveal())
 	return out
 }
 

@@ -14,9 +14,9 @@
 //
 // # Who asks
 //
-// With an Authenticator a request is an errand: it is sent, each time as a transaction of its own, until neither the origin
-// nor a proxy of plain http refuses it any more, or nothing new can be shown; then the refusal is the response, or a proxy's
-// an error. credential.Exchange decides, here is only the sending. Whoever is asked (WithAsker) keeps no connection waiting.
+// With an Authenticator a request that has something to show, or that is refused, is an errand: it is sent, each time as a
+// transaction of its own, until neither the origin nor a proxy of plain http refuses it any more, or nothing new can be shown;
+// then the refusal is the response, or a proxy's an error. credential.Exchange decides, here is only the sending. Whoever is asked (WithAsker) keeps no connection waiting.
 //
 // A proxy of https asks while the tunnel through it is made, which is in the making of a connection: that may outlive the
 // request, so it asks nobody. It ends with a proxyAsks, the errand asks, and the next making goes on where that one ended.
@@ -239,7 +239,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.opts.Authenticator != nil {
 		resp, err = t.authenticate(out, m)
 	} else {
-		resp, err = t.send(t.tunnelled(out), m)
+		resp, err = t.send(t.tunnelled(out), m, false)
 	}
 	if err != nil {
 		return nil, err
@@ -266,10 +266,10 @@ func (t *Transport) tunnelled(req *http.Request) *http.Request {
 	return req.WithContext(withTunnel(req.Context(), newTunnel(p, req)))
 }
 
-// send sends req once, with the jar's cookies: a task.Transaction.
-func (t *Transport) send(req *http.Request, m *Metrics) (*http.Response, error) {
+// send sends req once, with the jar's cookies: a task.Transaction. own says that req's header is nobody else's.
+func (t *Transport) send(req *http.Request, m *Metrics, own bool) (*http.Response, error) {
 	tx := m.request(req)
-	resp, err := t.sender(req).RoundTrip(t.outgoing(req))
+	resp, err := t.sender(req).RoundTrip(t.outgoing(req, own))
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols && req.Header.Get("Upgrade") == "" {
 		resp.Body.Close()
 		err = fault(task.BadServerResponse, "it switches protocols (101), which was not asked for")
@@ -298,16 +298,18 @@ func prepared(ctx context.Context, req *http.Request) *http.Request {
 }
 
 // outgoing is req as it is sent: with cookies and, without an Authenticator, the URL's credentials; and without what is the
-// business of the proxy that it is tunnelled through.
-func (t *Transport) outgoing(req *http.Request) *http.Request {
+// business of the proxy that it is tunnelled through. own says that req's header may be changed for that.
+func (t *Transport) outgoing(req *http.Request, own bool) *http.Request {
 	cookies := t.cookiesFor(req)
 	basic := t.opts.Authenticator == nil && req.URL.User != nil && req.Header.Get("Authorization") == ""
 	forProxy := req.Header["Proxy-Authorization"] != nil && tunnelOf(req.Context()) != nil
 	if len(cookies) == 0 && !basic && !forProxy {
 		return req
 	}
-	out := req.WithContext(req.Context())
-	out.Header = cloneHeader(req.Header)
+	out := req
+	if !own {
+		out = withHeader(req)
+	}
 	if len(cookies) > 0 {
 		t.addCookies(out, cookies)
 	}

@@ -211,7 +211,8 @@ func (d *drill) ask(ctx context.Context, value credential.Secret) (*http.Respons
 	}
 	req := d.req
 	if !value.IsZero() {
-		req = authorized(req, "Proxy-Authorization", value)
+		req = withHeader(req)
+		req.Header.Set("Proxy-Authorization", value.Reveal())
 	}
 	if err := req.Write(c); err != nil {
 		return fail(err)
