@@ -39,18 +39,20 @@ func (b *FileBody) sendTo(c *net.TCPConn, limit int64) (sent int64, handled bool
 		if b.stopped.Load() {
 			return sent, true, errStopped
 		}
-		if local && copied < sent/localEvery {
-			n, err := b.copyTo(c, min(limit-sent, localChunk))
-			copied += n
-			if sent += n; err != nil {
-				return sent, true, err
-			}
-			continue
+		size := int(min(limit-sent, chunk))
+		copies := local && copied < sent/localEvery
+		var n int
+		if copies {
+			n, err = b.copyTo(c, size)
+			copied += int64(n)
+		} else {
+			n, err = sendfile(out, in, b.offset, size)
 		}
-		n, err := sendfile(out, in, b.offset, int(min(limit-sent, chunk)))
 		b.sent(n)
 		sent += int64(n)
 		switch {
+		case err != nil && copies:
+			return sent, true, err
 		case err != nil && sent == 0 && (errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSYS)):
 			return 0, false, nil // a file system without it
 		case err != nil && errors.Is(err, syscall.EIO):
@@ -64,21 +66,19 @@ func (b *FileBody) sendTo(c *net.TCPConn, limit int64) (sent int64, handled bool
 	return sent, true, nil
 }
 
-// copyTo sends the next n bytes at most, no more than localChunk, by way of a buffer.
-func (b *FileBody) copyTo(w io.Writer, n int64) (sent int64, err error) {
+// copyTo sends the next n bytes at most, no more than localChunk, by way of a buffer. Its error is also the file's.
+func (b *FileBody) copyTo(w io.Writer, n int) (int, error) {
 	buf := copyBuffers.Get().(*[copyBuffer]byte)
 	defer copyBuffers.Put(buf)
-	read, err := b.file.ReadAt(buf[:n], b.offset)
+	n, err := b.file.ReadAt(buf[:n], b.offset)
 	switch {
-	case read > 0: // an error comes again
+	case n > 0: // an error comes again
 	case err == io.EOF:
 		return 0, b.short()
 	default:
 		return 0, b.failed(err)
 	}
-	written, err := w.Write(buf[:read])
-	b.sent(written)
-	return int64(written), err
+	return w.Write(buf[:n])
 }
 
 // isLocal reports whether both ends of a connection are on this machine, by addresses of loopback or not.
