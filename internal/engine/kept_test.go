@@ -29,6 +29,7 @@ func TestStoredCredentialMeetsAFullStore(t *testing.T) {
 		g.store("door", "open door")
 		p.CredentialStored(spaceOf("door"))
 		time.Sleep(time.Minute)
+		synctest.Wait() // those that try at this very moment
 		if alive, held := p.Alive(), p.InMemory(); alive != n+1 || held > 2 {
 			t.Errorf("%d tasks have not ended, and %d are in memory", alive, held)
 		}
