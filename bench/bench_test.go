@@ -44,7 +44,7 @@ func TestParseSize(t *testing.T) {
 func sample() *result {
 	r := &result{Scenario: "large", Work: "one file", Size: 2 << 30, Count: 1, Time: time.Now(), Contenders: []described{{Name: "urlsession"}, {Name: "curl", Command: "curl -o f URL"}}}
 	for i := range 3 {
-		r.Pairs = append(r.Pairs, pair{"curl", usage{Wall: 1 + float64(i), CPU: 1, RSS: 30 << 20}, usage{Wall: 2, CPU: 4, RSS: 10 << 20}})
+		r.Pairs = append(r.Pairs, pair{"curl", "", usage{Wall: 1 + float64(i), CPU: 1, RSS: 30 << 20}, usage{Wall: 2, CPU: 4, RSS: 10 << 20}})
 	}
 	return r
 }

@@ -140,16 +140,22 @@ func (l *lab) compare(ctx context.Context, s scenario, r *result, pairs int) err
 	if err != nil {
 		return err
 	}
-	contenders := append([]contender{w.ours}, w.peers...)
-	contenders = slices.DeleteFunc(contenders, func(c contender) bool {
+	peers := slices.DeleteFunc(w.peers, func(c contender) bool {
 		_, err := exec.LookPath(c.argv[0])
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "  %s is not installed: left out\n", c.name)
 		}
 		return err != nil
 	})
+	contenders := []contender{w.ours}
+	for _, peer := range peers {
+		contenders = append(contenders, peer)
+		if peer.instead != nil {
+			contenders = append(contenders, *peer.instead)
+		}
+	}
 	for _, c := range contenders {
-		if _, err := l.once(ctx, s, c); err != nil {
+		if _, err := l.once(ctx, s, w, c); err != nil {
 			return err
 		}
 		if err := w.check(); err != nil {
@@ -157,17 +163,25 @@ func (l *lab) compare(ctx context.Context, s scenario, r *result, pairs int) err
 		}
 		r.Contenders = append(r.Contenders, l.describe(ctx, c))
 	}
-	for _, peer := range contenders[1:] {
+	for _, peer := range peers {
+		first, instead := w.ours, ""
+		if peer.instead != nil {
+			first, instead = *peer.instead, peer.instead.name
+		}
+		pairs := pairs
+		if peer.pairs > 0 {
+			pairs = min(pairs, peer.pairs)
+		}
 		for n := range pairs {
-			ours, err := l.once(ctx, s, w.ours)
+			ours, err := l.once(ctx, s, w, first)
 			if err != nil {
 				return err
 			}
-			theirs, err := l.once(ctx, s, peer)
+			theirs, err := l.once(ctx, s, w, peer)
 			if err != nil {
 				return err
 			}
-			r.Pairs = append(r.Pairs, pair{Peer: peer.name, Ours: ours, Theirs: theirs})
+			r.Pairs = append(r.Pairs, pair{Peer: peer.name, Instead: instead, Ours: ours, Theirs: theirs})
 			fmt.Fprintf(os.Stderr, "  %d/%d %-8s wall %.2f : %.2f s  cpu %.2f : %.2f s  rss %.0f : %.0f MiB\n", n+1, pairs, peer.name,
 				ours.Wall, theirs.Wall, ours.CPU, theirs.CPU, mib(ours.RSS), mib(theirs.RSS))
 		}
@@ -176,11 +190,20 @@ func (l *lab) compare(ctx context.Context, s scenario, r *result, pairs int) err
 }
 
 // once runs one contender from an empty destination.
-func (l *lab) once(ctx context.Context, s scenario, c contender) (usage, error) {
+func (l *lab) once(ctx context.Context, s scenario, w workload, c contender) (usage, error) {
 	if err := l.renew(s); err != nil {
 		return usage{}, err
 	}
-	return measure(ctx, c.argv, l.env, l.path("stderr"))
+	if w.before != nil {
+		if err := w.before(ctx); err != nil {
+			return usage{}, err
+		}
+	}
+	u, err := measure(ctx, c.argv, l.env, l.path("stderr"))
+	if err == nil && w.after != nil {
+		err = w.after(ctx, &u)
+	}
+	return u, err
 }
 
 // renew makes what a run writes into empty.

@@ -42,6 +42,7 @@ func main() {
 // children are what this program does where a scenario starts it once more, by its first argument.
 var children = map[string]func(args []string) error{
 	childServer:           serve,
+	childPaced:            servePaced,
 	childURLSession:       client(bySession),
 	childNetHTTP:          client(byNetHTTP),
 	childStoring:          serveStoring,

@@ -38,9 +38,10 @@ type described struct {
 
 // pair is urlsession and one peer, the one right after the other.
 type pair struct {
-	Peer   string `json:"peer"`
-	Ours   usage  `json:"urlsession"`
-	Theirs usage  `json:"theirs"`
+	Peer    string `json:"peer"`
+	Instead string `json:"instead,omitempty"` // who ran in urlsession's place; "": nobody
+	Ours    usage  `json:"urlsession"`
+	Theirs  usage  `json:"theirs"`
 }
 
 func newResult(s scenario, size int64, count int) *result {
@@ -161,7 +162,7 @@ func table(results []*result) string {
 	var b strings.Builder
 	compared, alone := false, false
 	for _, r := range results {
-		compared, alone = compared || len(r.Pairs) > 0, alone || len(r.Runs) > 0
+		compared, alone = compared || len(r.Pairs) > 0, alone || len(r.observed()) > 0
 	}
 	if compared {
 		tableOfPairs(&b, results)
