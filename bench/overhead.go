@@ -95,6 +95,11 @@ func client(run func(url string, count, size int) error) func(args []string) err
 		if err != nil {
 			return err
 		}
+		end, err := profiled()
+		if err != nil {
+			return err
+		}
+		defer end()
 		return run(args[0], count, size)
 	}
 }

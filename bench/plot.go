@@ -4,14 +4,81 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// svg draws the ratios of wall time and CPU to each peer as bars from 0, whiskers from the least to the most, and a line at
-// 1, where the two would be equal.
-func svg(results []*result) string {
+// plot is a picture of records.
+type plot struct {
+	suffix string // of its file's name
+	title  string
+	svg    string
+}
+
+// plots are those that the records have the figures of.
+func plots(results []*result) []plot {
+	all := []plot{{title: "Ratios to the peers", svg: ratios(results)}}
+	for _, r := range results {
+		if c := curve(r); len(c.lines) > 0 && len(c.lines[0].points) > 1 {
+			all = append(all, plot{"-" + r.Scenario, c.title, c.svg()})
+		}
+	}
+	return all
+}
+
+// curve is what a scenario's record has over a length or a time; one without lines where it has nothing.
+func curve(r *result) chart {
+	switch r.Scenario {
+	case "queue":
+		return costs(r)
+	case "capped":
+		return rates(r)
+	}
+	return chart{}
+}
+
+// costs are a task's by the length of the queue that it passes.
+func costs(r *result) chart {
+	c := chart{title: "What a task costs, by the length of the queue", x: "tasks that wait", y: "ms of CPU a task", log: true, dots: true}
+	long, short := line{name: "through the queue"}, line{name: "through one of 1,000, in turn with it"}
+	for _, n := range queueLengths {
+		var at, beside []float64
+		for _, run := range r.Runs {
+			if v, ok := run[costAt(n)]; ok {
+				at, beside = append(at, v), append(beside, run[costBeside(n)])
+			}
+		}
+		if len(at) > 0 {
+			long.points = append(long.points, point{float64(n), spreadOf(at).median})
+			short.points = append(short.points, point{float64(n), spreadOf(beside).median})
+		}
+	}
+	c.lines = []line{long, short}
+	return c
+}
+
+// rates are what is new to each contender in each tenth of a second, of the first of its pairs.
+func rates(r *result) chart {
+	c := chart{title: "The rate over time, six connections of 30 MB/s", x: "seconds from the first request on", y: "MB/s"}
+	i := slices.IndexFunc(r.Pairs, func(p pair) bool { return p.Peer == "aria2c" })
+	if i < 0 {
+		return c
+	}
+	over := func(fresh []int64) (all []point) {
+		for tenth, n := range fresh {
+			all = append(all, point{float64(tenth) / 10, float64(n) * 10 / 1e6})
+		}
+		return all
+	}
+	c.lines = []line{{us, over(r.Pairs[i].Ours.Fresh)}, {"aria2c", over(r.Pairs[i].Theirs.Fresh)}}
+	return c
+}
+
+// ratios draws those of wall time and CPU to each peer as bars from 0, whiskers from the least to the most, and a line at 1,
+// where the two would be equal.
+func ratios(results []*result) string {
 	const (
-		left, width, right = 210, 520, 60
+		left, width, right = 290, 520, 60
 		row, bar, top      = 44, 14, 56
 		most               = 1.6 // what is more is cut, its number tells
 	)
@@ -31,11 +98,8 @@ func svg(results []*result) string {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]d %[2]d" width="%[1]d" height="%[2]d" role="img">`+"\n", left+width+right, y+30)
-	b.WriteString("<title>urlsession / peer: wall time and CPU, medians of pairs; less is better</title>\n" +
-		"<style>text{font:13px sans-serif;fill:#222}.number{font-size:11px}.wall{fill:#4477aa}.cpu{fill:#ccbb44}" +
-		".whisker{stroke:#222;stroke-width:1.5;fill:none}.one{stroke:#aa3377;stroke-dasharray:4 3}</style>\n")
-	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="#fff"/>`+"\n", left+width+right, y+30)
+	begin(&b, left+width+right, y+30, "urlsession / peer: wall time and CPU, medians of pairs; less is better",
+		".wall{fill:#4477aa}.cpu{fill:#ccbb44}.whisker{stroke:#222;stroke-width:1.5;fill:none}.one{stroke:#aa3377;stroke-dasharray:4 3}")
 	fmt.Fprintf(&b, `<rect class="wall" x="%d" y="14" width="12" height="12"/><text x="%d" y="25">wall time</text>`+"\n", left, left+18)
 	fmt.Fprintf(&b, `<rect class="cpu" x="%d" y="14" width="12" height="12"/><text x="%d" y="25">CPU; urlsession / peer, less is better</text>`+"\n", left+100, left+118)
 	b.WriteString(rows.String())
