@@ -15,7 +15,7 @@ const cappedConnections = 6
 var (
 	shareOfSix = quantity{name: "rate, to that of six connections", unit: "×", limit: .95, atLeast: true}
 	sentOver   = quantity{name: "bytes sent, to the file's", unit: "×"}
-	mostAtOnce = quantity{name: "connections at once, at most", unit: ""}
+	mostAtOnce = quantity{name: "responses at once, at most", unit: ""}
 	lastAtOnce = quantity{name: "connections in the last second", unit: ""}
 
 	cappedQuantities = []quantity{shareOfSix, sentOver, mostAtOnce}
