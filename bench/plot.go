@@ -32,7 +32,9 @@ func curve(r *result) chart {
 	case "queue":
 		return costs(r)
 	case "capped":
-		return rates(r)
+		return rates(r, "The rate over time, six connections of 30 MB/s", "aria2c", "")
+	case "slow-tail-stalls":
+		return rates(r, "The same, where one connection in six stalls", evenly, ariaEvenly)
 	}
 	return chart{}
 }
@@ -57,21 +59,30 @@ func costs(r *result) chart {
 	return c
 }
 
-// rates are what is new to each contender in each tenth of a second, of the first of its pairs.
-func rates(r *result) chart {
-	c := chart{title: "The rate over time, six connections of 30 MB/s", x: "seconds from the first request on", y: "MB/s"}
-	i := slices.IndexFunc(r.Pairs, func(p pair) bool { return p.Peer == "aria2c" })
-	if i < 0 {
-		return c
-	}
-	over := func(fresh []int64) (all []point) {
-		for tenth, n := range fresh {
-			all = append(all, point{float64(tenth) / 10, float64(n) * 10 / 1e6})
+// rates are what is new to urlsession and to aria2 in each tenth of a second: in the first pair with peer, or, where aria2 has pairs
+// with another peer, its own, in the first of those.
+func rates(r *result, title, peer, ariaPeer string) chart {
+	c := chart{title: title, x: "seconds from the first request on", y: "MB/s"}
+	first := func(peer string) (p pair) {
+		if i := slices.IndexFunc(r.Pairs, func(p pair) bool { return p.Peer == peer }); i >= 0 {
+			p = r.Pairs[i]
 		}
-		return all
+		return p
 	}
-	c.lines = []line{{us, over(r.Pairs[i].Ours.Fresh)}, {"aria2c", over(r.Pairs[i].Theirs.Fresh)}}
+	aria := first(peer).Theirs
+	if ariaPeer != "" {
+		aria = first(ariaPeer).Ours
+	}
+	c.lines = []line{{us, overTime(first(peer).Ours.Fresh)}, {"aria2c", overTime(aria.Fresh)}}
 	return c
+}
+
+// overTime are MB/s, by seconds, of what came in each tenth of a second.
+func overTime(fresh []int64) (all []point) {
+	for tenth, n := range fresh {
+		all = append(all, point{float64(tenth) / 10, float64(n) * 10 / 1e6})
+	}
+	return all
 }
 
 // ratios draws those of wall time and CPU to each peer as bars from 0, whiskers from the least to the most, and a line at 1,

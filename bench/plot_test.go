@@ -35,7 +35,13 @@ func curves() []*result {
 	capped := &result{subject: subject{Scenario: "capped", Size: 1 << 30, Count: 1}}
 	capped.Contenders = []described{{Name: us}, {Name: "aria2c"}}
 	capped.Pairs = []pair{{Peer: "aria2c", Ours: usage{Wall: 1, Fresh: []int64{1e6, 18e6, 18e6}}, Theirs: usage{Wall: 1, Fresh: []int64{9e6, 9e6}}}}
-	return []*result{sample(), queue, capped}
+	stalls := &result{subject: subject{Scenario: "slow-tail-stalls", Size: 1 << 30, Count: 1}}
+	stalls.Contenders = []described{{Name: us}, {Name: evenly}, {Name: ariaEvenly}}
+	stalls.Pairs = []pair{
+		{Peer: evenly, Ours: usage{Wall: 1, Fresh: []int64{15e6, 18e6}}, Theirs: usage{Wall: 1, Fresh: []int64{18e6}}},
+		{Peer: ariaEvenly, Instead: "aria2c", Ours: usage{Wall: 1, Fresh: []int64{15e6, 15e6, 0, 0, 1e6}}, Theirs: usage{Wall: 1, Fresh: []int64{18e6}}},
+	}
+	return []*result{sample(), queue, capped, stalls}
 }
 
 func TestPlots(t *testing.T) {
@@ -54,9 +60,10 @@ func TestPlots(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, want := range map[string][]string{
-		"page.svg":        {"large / curl", "capped / aria2c"},
-		"page-queue.svg":  {">1,000<", ">1,000,000<", ">through the queue<", ">ms of CPU a task<"},
-		"page-capped.svg": {">urlsession<", ">aria2c<", ">180<"},
+		"page.svg":                  {"large / curl", "capped / aria2c"},
+		"page-queue.svg":            {">1,000<", ">1,000,000<", ">through the queue<", ">ms of CPU a task<"},
+		"page-capped.svg":           {">urlsession<", ">aria2c<", ">180<"},
+		"page-slow-tail-stalls.svg": {"one connection in six stalls"},
 	} {
 		text, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil {
@@ -83,6 +90,10 @@ func TestCurvesHaveWhatWasMeasured(t *testing.T) {
 	}
 	c = curve(all[2])
 	if got := c.lines[0].points; len(got) != 3 || got[2] != (point{.2, 180}) || len(c.lines[1].points) != 2 {
+		t.Errorf("%+v", c.lines)
+	}
+	c = curve(all[3])
+	if got := c.lines[1].points; len(c.lines[0].points) != 2 || len(got) != 5 || got[4] != (point{.4, 10}) {
 		t.Errorf("%+v", c.lines)
 	}
 	svg := chart{log: true, lines: []line{{"l", []point{{10, 0}, {100, 5}, {1000, 10}}}}}.svg()

@@ -155,7 +155,7 @@ func large(at func(*lab) site) func(context.Context, *lab, int64, int) (workload
 		s := at(l)
 		url := s.base + "/large.bin"
 		w := workload{
-			ours: l.urlsession("download", join(s.flags, []string{"-o", out, url})...),
+			ours: l.urlsession("download", join(s.flags, []string{"-x1", "-o", out, url})...),
 			peers: []contender{
 				curl(join(s.curl, []string{"-o", out, url})...),
 				wget2(join(s.wget, []string{"-O", out, url})...),
