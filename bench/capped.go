@@ -54,7 +54,7 @@ func (l *lab) pacedFile(size int64) (w workload, server *pacedServer, out string
 		u.Saw = map[string]float64{
 			sentOver.name:   float64(now.Bytes) / float64(size),
 			mostAtOnce.name: float64(now.Most),
-			lastAtOnce.name: float64(now.Last),
+			lastAtOnce.name: now.atLast(),
 		}
 		if share, ok := now.share(cappedConnections * pacedRate); ok {
 			u.Saw[shareOfSix.name] = share

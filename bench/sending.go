@@ -14,7 +14,7 @@ type sent struct {
 	Bytes int64   `json:"bytes"` // all
 	End   float64 `json:"end"`   // seconds from the first request to the last byte that was sent for the first time
 	Most  int     `json:"most"`  // responses at once
-	Last  int     `json:"last"`  // connections that sent in the last second before End
+	Busy  []int   `json:"busy"`  // connections that sent such bytes in each of these tenths
 }
 
 // sending is what is being sent. It is safe for concurrent use.
@@ -24,7 +24,7 @@ type sending struct {
 	start time.Time
 	under int // responses now
 	held  spans
-	last  map[*pacedConn]int // the last tenth of a second in which each sent something for the first time
+	last  map[*pacedConn]int // 1 + the last tenth of a second in which each sent something for the first time
 }
 
 func (s *sending) begin() {
@@ -56,10 +56,13 @@ func (s *sending) add(c *pacedConn, begin, end int64) {
 	}
 	s.sent.End = passed.Seconds()
 	for len(s.sent.Fresh) <= now {
-		s.sent.Fresh = append(s.sent.Fresh, 0)
+		s.sent.Fresh, s.sent.Busy = append(s.sent.Fresh, 0), append(s.sent.Busy, 0)
 	}
 	s.sent.Fresh[now] += fresh
-	s.last[c] = now
+	if s.last[c] != now+1 {
+		s.last[c] = now + 1
+		s.sent.Busy[now]++
+	}
 }
 
 // now is what has been sent until now.
@@ -67,13 +70,18 @@ func (s *sending) now() sent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.sent
-	now.Fresh = slices.Clone(now.Fresh)
-	for _, tenth := range s.last {
-		if tenth >= len(now.Fresh)-10 {
-			now.Last++
-		}
-	}
+	now.Fresh, now.Busy = slices.Clone(now.Fresh), slices.Clone(now.Busy)
 	return now
+}
+
+// atLast is how many connections sent in the last second, on average over its tenths.
+func (s sent) atLast() float64 {
+	tenths := s.Busy[max(0, len(s.Busy)-10):]
+	sum := 0
+	for _, n := range tenths {
+		sum += n
+	}
+	return float64(sum) / float64(max(1, len(tenths)))
 }
 
 // share is the rate from the second second to the last byte, in parts of most (bytes a second); false where it ends before.
