@@ -14,10 +14,8 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
-	"golang.org/x/time/rate"
 )
 
 // childPaced is a server whose connections are slow, as those of a far one, in a process of its own. Its argument is the file
@@ -43,7 +41,7 @@ const (
 // paced is the server.
 type paced struct {
 	file   string
-	shared *rate.Limiter
+	shared allowance
 
 	mu          sync.Mutex
 	connections int // that have asked for the file, since the record was begun
@@ -70,7 +68,7 @@ func servePaced(args []string) error {
 		return err
 	}
 	fmt.Printf("http://%s\n", l.Addr())
-	o := &paced{file: args[0], shared: rate.NewLimiter(sharedRate, 1<<20), record: new(sending)}
+	o := &paced{file: args[0], record: new(sending)}
 	server := &http.Server{
 		Handler: http.HandlerFunc(o.answer),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -120,12 +118,36 @@ func (c *pacedConn) pace(way string) {
 	if err != nil {
 		return
 	}
+	const maxPacingRate = 47 // SO_MAX_PACING_RATE
 	raw.Control(func(fd uintptr) {
-		unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 256<<10)
+		syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, 256<<10)
 		if way != wayShared {
-			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, pacedRate)
+			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, maxPacingRate, pacedRate)
 		}
 	})
+}
+
+// allowance is what all connections together may send: sharedRate. It is safe for concurrent use.
+type allowance struct {
+	mu   sync.Mutex
+	paid time.Time // until when what was sent took the time that it may
+}
+
+// wait returns when n bytes more may be sent. What was not sent for as long as slack is lost.
+func (a *allowance) wait(ctx context.Context, n int) error {
+	const slack = 20 * time.Millisecond
+	a.mu.Lock()
+	now := time.Now()
+	if earliest := now.Add(-slack); a.paid.Before(earliest) {
+		a.paid = earliest
+	}
+	a.paid = a.paid.Add(time.Duration(n) * time.Second / sharedRate)
+	wait := a.paid.Sub(now)
+	a.mu.Unlock()
+	if wait <= 0 {
+		return nil
+	}
+	return sleep(ctx, wait)
 }
 
 // seeker is a file that knows where the next read begins.
@@ -170,7 +192,7 @@ func (b *pacedBody) Write(p []byte) (int, error) {
 func (b *pacedBody) wait(n int) error {
 	switch slow := b.c.slow && b.c.sent >= slowAfter; {
 	case b.way == wayShared:
-		return b.o.shared.WaitN(b.ctx, n)
+		return b.o.shared.wait(b.ctx, n)
 	case slow && b.way == wayStalls:
 		<-b.ctx.Done()
 		return context.Cause(b.ctx)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,4 +167,26 @@ func TestPacedServerIsSlowOnOneConnectionInSix(t *testing.T) {
 			t.Errorf("connection %d: %v", n, err)
 		}
 	}
+}
+
+// All that ask share one rate, whatever their number.
+func TestAllowanceIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var a allowance
+		var all sync.WaitGroup
+		begin := time.Now()
+		for range 16 {
+			all.Go(func() {
+				for range 100 {
+					if err := a.wait(t.Context(), sharedRate/1000); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(begin); took < 1570*time.Millisecond || took > 1600*time.Millisecond {
+			t.Errorf("1,600 times a thousandth of a second's bytes took %v", took)
+		}
+	})
 }
