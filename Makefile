@@ -18,6 +18,7 @@ lint:
 	@unformatted=$$(gofmt -l .); \
 		[ -z "$$unformatted" ] || { echo "not gofmt'd:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
+	go vet -tags=profile ./cmd/urlsession
 	cd test && go vet ./...
 	go tool -modfile=tools/go.mod staticcheck ./...
 	cd test && go tool -modfile=../tools/go.mod staticcheck ./...
@@ -38,6 +39,7 @@ fuzz:
 bench:
 	@.ci/need $(PEERS)
 	go run ./bench
+	go run ./bench -profile
 
 # Known vulnerabilities in what we call. It needs the network, which is why make test does not run it.
 vuln:

@@ -54,6 +54,9 @@ type Configuration struct {
 	// MaximumConnectionsPerHost is the most connections to a host at a time, over all tasks of the session; tasks above
 	// it wait in order of priority. Many requests share one HTTP/2 connection. 0: 6.
 	MaximumConnectionsPerHost int
+	// MaximumConnectionsPerDownload is the most connections that one download takes at once. 0: as many as its host may have
+	// (MaximumConnectionsPerHost) and add to its rate; 1: one.
+	MaximumConnectionsPerDownload int
 
 	// CookieStorage keeps cookies; nil: none are kept or sent. Ephemeral sets a new one in memory. Default sets that of
 	// Application, and New takes that of the name that stands there then: one in the process, which all default sessions of
@@ -296,6 +299,8 @@ func (c *Configuration) check() error {
 	switch {
 	case c.MaximumConnectionsPerHost < 0:
 		return badField("MaximumConnectionsPerHost", fmt.Sprintf("is %d; 0 is the default of %d", c.MaximumConnectionsPerHost, defaultConnectionsPerHost))
+	case c.MaximumConnectionsPerDownload < 0:
+		return badField("MaximumConnectionsPerDownload", fmt.Sprintf("is %d; 0 is as many as add to the rate, and 1 is one", c.MaximumConnectionsPerDownload))
 	case c.Retries < -1:
 		return badField("Retries", fmt.Sprintf("is %d; 0 is none, and -1 until TimeoutForResource", c.Retries))
 	case c.Retries == -1 && c.TimeoutForResource < 0:
@@ -395,6 +400,7 @@ func (c *Configuration) policy() task.Policy {
 		Discretionary:        c.Discretionary,
 		AllowsExpensive:      c.AllowsExpensiveNetworkAccess,
 		AllowsConstrained:    c.AllowsConstrainedNetworkAccess,
+		Connections:          c.MaximumConnectionsPerDownload,
 		Cache:                cachePolicies[c.RequestCachePolicy],
 		Retries:              c.Retries,
 		ForbidDowngrade:      c.ForbidDowngrade,

@@ -17,6 +17,7 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 		"Configuration was not made":                            func(c *Configuration) { *c = Configuration{} },
 		"Configuration.Identifier":                              func(c *Configuration) { c.Identifier = "x" },
 		"Configuration.MaximumConnectionsPerHost":               func(c *Configuration) { c.MaximumConnectionsPerHost = -1 },
+		"Configuration.MaximumConnectionsPerDownload is -1":     func(c *Configuration) { c.MaximumConnectionsPerDownload = -1 },
 		"Configuration.Retries is -2":                           func(c *Configuration) { c.Retries = -2 },
 		"Configuration.Retries is -1":                           func(c *Configuration) { c.Retries, c.TimeoutForResource = -1, -1 },
 		"Configuration.RateLimit":                               func(c *Configuration) { c.RateLimit = -1 },
@@ -95,8 +96,12 @@ func TestTimeoutsOfThePolicy(t *testing.T) {
 		}
 	}
 	c := Default()
-	if p := c.policy(); p.ResourceTimeout != 7*24*time.Hour || p.Retries != 0 || p.Ask.Redirect || p.Ask.Response || !p.AllowsExpensive || !p.AllowsConstrained || p.ForbidDowngrade {
+	if p := c.policy(); p.ResourceTimeout != 7*24*time.Hour || p.Retries != 0 || p.Connections != 0 || p.Ask.Redirect || p.Ask.Response || !p.AllowsExpensive || !p.AllowsConstrained || p.ForbidDowngrade {
 		t.Errorf("%+v", p)
+	}
+	c.MaximumConnectionsPerDownload = 3
+	if n := c.policy().Connections; n != 3 {
+		t.Errorf("a download may take %d connections, want 3", n)
 	}
 	if c.MaximumConnectionsPerHost != 6 || !c.SetCookies || c.Application == "" || c.CookieStorage == nil || c.TLSMinimumVersion != tls.VersionTLS12 {
 		t.Errorf("%+v", c)

@@ -19,6 +19,7 @@ type daemon struct {
 	binary, state string
 	env           []string
 	log           *os.File
+	gently        bool // kill lets it end in good order
 
 	cmd    *exec.Cmd
 	exited chan error // one, when it has
@@ -30,7 +31,7 @@ func (l *lab) daemon(ctx context.Context, state string) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{binary: l.binary, state: state, env: l.env, log: log}
+	d := &daemon{binary: l.binary, state: state, env: l.env, log: log, gently: l.profiling}
 	return d, d.start(ctx)
 }
 
@@ -94,6 +95,7 @@ func (d *daemon) stop() error {
 		}
 		return nil
 	case <-time.After(most):
+		d.gently = false
 		d.kill()
 		return fmt.Errorf("the daemon had not ended %v after SIGTERM", most)
 	}
@@ -107,6 +109,9 @@ func (d *daemon) close() {
 
 // kill ends it as a crash would, where it runs.
 func (d *daemon) kill() {
+	if d.cmd != nil && d.gently {
+		d.stop()
+	}
 	if d.cmd != nil {
 		d.cmd.Process.Kill()
 		<-d.exited

@@ -57,7 +57,7 @@ func smallDurable(_ context.Context, l *lab, size int64, count int) (workload, e
 	}
 	return workload{
 		ours:  l.background("download", "-i", f.list, "-j", "16", "-o", out+"/"),
-		peers: []contender{aria2("-j16", "-i", f.list, "-d", out)},
+		peers: []contender{aria2("-x1", "-s1", "-j16", "-i", f.list, "-d", out)},
 		check: f.check,
 	}, nil
 }
@@ -76,7 +76,7 @@ func largeDurable(_ context.Context, l *lab, size int64, _ int) (workload, error
 	peer := fmt.Sprintf("%s && echo '%s  %s' | sha256sum -c --quiet && sync %[3]s %s", "curl -q -sS --fail -o "+out+" "+url, sum, out, l.disk.path("out"))
 	return workload{
 		ours:  l.background("download", "--checksum", "sha-256="+sum, "-o", out, url),
-		peers: []contender{{curlThenSum, []string{"sh", "-c", peer}, []string{"curl", "--version"}}},
+		peers: []contender{{name: curlThenSum, argv: []string{"sh", "-c", peer}, version: []string{"curl", "--version"}}},
 		check: func() error { return sameFile(out, source) },
 	}, nil
 }

@@ -27,9 +27,12 @@ type lab struct {
 	self   string // this program
 	nginx  *nginx
 	env    []string // the same for all: a home of their own, no proxy, no configuration
+
+	profiling bool
 }
 
-func openLab(ctx context.Context, root, disk string) (l *lab, err error) {
+// openLab makes one, whose binary is built so that profiles can be taken of it where they are to be.
+func openLab(ctx context.Context, root, disk string, profiling bool) (l *lab, err error) {
 	if err := adoptOrphans(); err != nil {
 		return nil, err
 	}
@@ -41,16 +44,16 @@ func openLab(ctx context.Context, root, disk string) (l *lab, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l = &lab{dir: dir, binary: filepath.Join(dir, "urlsession")}
-	defer func() {
+	l = &lab{dir: dir, binary: filepath.Join(dir, "urlsession"), profiling: profiling}
+	defer func(made *lab) {
 		if err != nil {
-			l.close()
+			made.close()
 		}
-	}()
+	}(l)
 	if err := os.Chmod(dir, 0o755); err != nil { // nginx's worker may be another user
 		return nil, err
 	}
-	for _, sub := range []string{"www", "received", "out", "home", "nginx"} {
+	for _, sub := range []string{"www", "received", "out", "home", "nginx", profiles} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
 			return nil, err
 		}
@@ -63,6 +66,10 @@ func openLab(ctx context.Context, root, disk string) (l *lab, err error) {
 		return nil, err
 	}
 	build := exec.CommandContext(ctx, "go", "build", "-o", l.binary, "./cmd/urlsession")
+	if profiling {
+		build.Args = slices.Insert(build.Args, 2, "-tags=profile")
+		l.env = append(l.env, profileVariable+"="+l.path(profiles, "cpu"))
+	}
 	build.Dir, build.Stderr = root, os.Stderr
 	if err := build.Run(); err != nil {
 		return nil, fmt.Errorf("build ./cmd/urlsession: %w", err)
@@ -85,16 +92,7 @@ func (l *lab) close() {
 
 // run measures one scenario.
 func (l *lab) run(ctx context.Context, s scenario, o options) (*result, error) {
-	size, count, runs := s.size, s.count, s.runs
-	if o.size > 0 && !s.fixedSize {
-		size = o.size
-	}
-	if o.count > 0 && s.count > 1 {
-		count = o.count
-	}
-	if o.pairs > 0 {
-		runs = o.pairs
-	}
+	size, count, runs := o.of(s)
 	fmt.Fprintf(os.Stderr, "%s: %s, %s, %d times\n", s.name, s.work, amount(size, count), runs)
 	if s.disk {
 		if err := l.disk.isOne(); err != nil {
@@ -102,7 +100,7 @@ func (l *lab) run(ctx context.Context, s scenario, o options) (*result, error) {
 		}
 	}
 	defer l.empty("www", "received", "out")
-	r := newResult(s, size, count)
+	r := &result{subject: newSubject(s, size, count)}
 	if s.observe != nil {
 		return r, l.repeat(ctx, s, r, runs)
 	}
@@ -123,7 +121,9 @@ func (l *lab) repeat(ctx context.Context, s scenario, r *result, runs int) error
 		r.Runs = append(r.Runs, seen)
 		fmt.Fprintf(os.Stderr, "  %d/%d", n+1, runs)
 		for _, q := range s.quantities {
-			fmt.Fprintf(os.Stderr, "  %s %s", q.name, q.text(seen[q.name]))
+			if v, ok := seen[q.name]; ok {
+				fmt.Fprintf(os.Stderr, "  %s %s", q.name, q.text(v))
+			}
 		}
 		fmt.Fprintln(os.Stderr)
 	}
@@ -140,16 +140,22 @@ func (l *lab) compare(ctx context.Context, s scenario, r *result, pairs int) err
 	if err != nil {
 		return err
 	}
-	contenders := append([]contender{w.ours}, w.peers...)
-	contenders = slices.DeleteFunc(contenders, func(c contender) bool {
+	peers := slices.DeleteFunc(w.peers, func(c contender) bool {
 		_, err := exec.LookPath(c.argv[0])
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "  %s is not installed: left out\n", c.name)
 		}
 		return err != nil
 	})
+	contenders := []contender{w.ours}
+	for _, peer := range peers {
+		contenders = append(contenders, peer)
+		if peer.instead != nil {
+			contenders = append(contenders, *peer.instead)
+		}
+	}
 	for _, c := range contenders {
-		if _, err := l.once(ctx, s, c); err != nil {
+		if _, err := l.once(ctx, s, w, c); err != nil {
 			return err
 		}
 		if err := w.check(); err != nil {
@@ -157,17 +163,25 @@ func (l *lab) compare(ctx context.Context, s scenario, r *result, pairs int) err
 		}
 		r.Contenders = append(r.Contenders, l.describe(ctx, c))
 	}
-	for _, peer := range contenders[1:] {
+	for _, peer := range peers {
+		first, instead := w.ours, ""
+		if peer.instead != nil {
+			first, instead = *peer.instead, peer.instead.name
+		}
+		pairs := pairs
+		if peer.pairs > 0 {
+			pairs = min(pairs, peer.pairs)
+		}
 		for n := range pairs {
-			ours, err := l.once(ctx, s, w.ours)
+			ours, err := l.once(ctx, s, w, first)
 			if err != nil {
 				return err
 			}
-			theirs, err := l.once(ctx, s, peer)
+			theirs, err := l.once(ctx, s, w, peer)
 			if err != nil {
 				return err
 			}
-			r.Pairs = append(r.Pairs, pair{Peer: peer.name, Ours: ours, Theirs: theirs})
+			r.Pairs = append(r.Pairs, pair{Peer: peer.name, Instead: instead, Ours: ours, Theirs: theirs})
 			fmt.Fprintf(os.Stderr, "  %d/%d %-8s wall %.2f : %.2f s  cpu %.2f : %.2f s  rss %.0f : %.0f MiB\n", n+1, pairs, peer.name,
 				ours.Wall, theirs.Wall, ours.CPU, theirs.CPU, mib(ours.RSS), mib(theirs.RSS))
 		}
@@ -176,11 +190,20 @@ func (l *lab) compare(ctx context.Context, s scenario, r *result, pairs int) err
 }
 
 // once runs one contender from an empty destination.
-func (l *lab) once(ctx context.Context, s scenario, c contender) (usage, error) {
+func (l *lab) once(ctx context.Context, s scenario, w workload, c contender) (usage, error) {
 	if err := l.renew(s); err != nil {
 		return usage{}, err
 	}
-	return measure(ctx, c.argv, l.env, l.path("stderr"))
+	if w.before != nil {
+		if err := w.before(ctx); err != nil {
+			return usage{}, err
+		}
+	}
+	u, err := measure(ctx, c.argv, l.env, l.path("stderr"))
+	if err == nil && w.after != nil {
+		err = w.after(ctx, &u)
+	}
+	return u, err
 }
 
 // renew makes what a run writes into empty.

@@ -5,6 +5,7 @@
 //
 //	go run ./bench                    every scenario, as docs/benchmarks.md shows it
 //	go run ./bench small              one of them (a prefix will do: large-tls)
+//	go run ./bench -profile small     in place of its figures, where our CPU goes in it
 //	go run ./bench -size 64MiB -count 500 -pairs 2    a quick run: it records nothing unless -o says where
 //
 // It runs on Linux. It needs nginx, and curl, aria2c and wget2 where they are to be compared; make bench installs them.
@@ -42,6 +43,7 @@ func main() {
 // children are what this program does where a scenario starts it once more, by its first argument.
 var children = map[string]func(args []string) error{
 	childServer:           serve,
+	childPaced:            servePaced,
 	childURLSession:       client(bySession),
 	childNetHTTP:          client(byNetHTTP),
 	childStoring:          serveStoring,
@@ -66,6 +68,23 @@ type options struct {
 	count int
 	out   string
 	disk  string
+
+	profile bool
+}
+
+// of is what a scenario is run with.
+func (o options) of(s scenario) (size int64, count, runs int) {
+	size, count, runs = s.size, s.count, s.runs
+	if o.size > 0 && !s.fixedSize {
+		size = o.size
+	}
+	if o.count > 0 && s.count > 1 {
+		count = o.count
+	}
+	if o.pairs > 0 {
+		runs = o.pairs
+	}
+	return size, count, runs
 }
 
 func bench(ctx context.Context, args []string) error {
@@ -79,6 +98,7 @@ func bench(ctx context.Context, args []string) error {
 	flags.IntVar(&o.count, "count", 0, "measure `N` files or tasks (default: the scenario's)")
 	flags.StringVar(&o.out, "o", "", "record into `FOLDER` (default: bench/results and docs, unless a size, count or number of pairs is given)")
 	flags.StringVar(&o.disk, "disk", "/var/tmp", "keep what is to be durable below `FOLDER`, on a disk")
+	flags.BoolVar(&o.profile, "profile", false, "take a CPU profile of urlsession in a run that is not timed, in place of the figures")
 	flags.Usage = func() {
 		fmt.Fprintln(flags.Output(), "usage: go run ./bench [flags] [scenario…]\nscenarios:")
 		for _, s := range scenarios {
@@ -97,30 +117,71 @@ func bench(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	lab, err := openLab(ctx, root, o.disk)
+	lab, err := openLab(ctx, root, o.disk, o.profile)
 	if err != nil {
 		return err
 	}
 	defer lab.close()
 
-	var results []*result
+	b := o.book(root)
+	if o.profile {
+		err = lab.profiles(ctx, chosen, o, b)
+	} else {
+		err = lab.results(ctx, chosen, o, b)
+	}
+	switch {
+	case err != nil:
+		return err
+	case b == nil:
+		fmt.Println("a quick run: nothing is recorded (-o FOLDER records it there)")
+		return nil
+	}
+	return b.write()
+}
+
+// book is where the run is recorded; nil: nowhere, as it is a quick one.
+func (o options) book(root string) *book {
+	switch quick := o.pairs != 0 || o.size != 0 || o.count != 0; {
+	case o.out != "":
+		return &book{o.out, filepath.Join(o.out, "benchmarks.md")}
+	case quick:
+		return nil
+	}
+	return &book{filepath.Join(root, "bench", "results"), filepath.Join(root, "docs", "benchmarks.md")}
+}
+
+// results measures the scenarios, and keeps each as it has ended: one that fails does not cost the others.
+func (l *lab) results(ctx context.Context, chosen []scenario, o options, b *book) error {
+	var all []*result
 	for _, s := range chosen {
-		r, err := lab.run(ctx, s, o)
+		r, err := l.run(ctx, s, o)
+		if err == nil && b != nil {
+			err = b.keep(s.name, r)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		results = append(results, r)
+		all = append(all, r)
 	}
-	fmt.Print("\n", table(results))
-	switch quick := o.pairs != 0 || o.size != 0 || o.count != 0; {
-	case o.out != "":
-		return record(results, o.out, filepath.Join(o.out, "benchmarks.md"))
-	case quick:
-		fmt.Println("a quick run: nothing is recorded (-o FOLDER records it there)")
-		return nil
-	default:
-		return record(results, filepath.Join(root, "bench", "results"), filepath.Join(root, "docs", "benchmarks.md"))
+	fmt.Print("\n", table(all))
+	return nil
+}
+
+// profiles takes those of the scenarios.
+func (l *lab) profiles(ctx context.Context, chosen []scenario, o options, b *book) error {
+	var all []*profile
+	for _, s := range chosen {
+		p, err := l.profile(ctx, s, o)
+		if err == nil && b != nil {
+			err = b.keep(filepath.Join(profiles, s.name), p)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		all = append(all, p)
 	}
+	fmt.Print("\n", textOfProfiles(all))
+	return nil
 }
 
 // choose finds the scenarios that names begin; all where there are none.

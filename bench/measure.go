@@ -19,6 +19,9 @@ type usage struct {
 	Wall float64 `json:"wallSeconds"`
 	CPU  float64 `json:"cpuSeconds"`  // user and system, of the process and those of its children that it waited for
 	RSS  int64   `json:"maxRSSBytes"` // the peak of the largest of these processes
+
+	Saw   map[string]float64 `json:"saw,omitempty"`                // the scenario's quantities
+	Fresh []int64            `json:"freshBytesByTenths,omitempty"` // as sent has it
 }
 
 // adoptOrphans makes this process the parent of what its children leave behind (prctl(2), PR_SET_CHILD_SUBREAPER).

@@ -43,31 +43,42 @@ func overhead(server, ours, netHTTP string) func(context.Context, *lab, int64, i
 }
 
 func (l *lab) overhead(serverChild, ours, netHTTP string, size int64, count int) (w workload, err error) {
-	server := exec.Command(l.self, serverChild, strconv.FormatInt(size, 10))
-	server.Stderr = os.Stderr
-	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	out, err := server.StdoutPipe()
+	url, stop, err := l.server(serverChild, strconv.FormatInt(size, 10))
 	if err != nil {
 		return w, err
 	}
-	if err := server.Start(); err != nil {
-		return w, err
-	}
-	w.close = func() {
-		server.Process.Kill()
-		server.Wait()
-	}
-	url, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return w, fmt.Errorf("start the server: %w", err)
-	}
+	w.close = stop
 	by := func(name, child string) contender {
-		return contender{name: name, argv: []string{l.self, child, strings.TrimSpace(url), strconv.Itoa(count), strconv.FormatInt(size, 10)}}
+		return contender{name: name, argv: []string{l.self, child, url, strconv.Itoa(count), strconv.FormatInt(size, 10)}}
 	}
 	w.ours = by("urlsession", ours)
 	w.peers = []contender{by("net/http", netHTTP)}
 	w.check = func() error { return nil } // each client checks each body's length itself
 	return w, nil
+}
+
+// server starts a child that prints its URL and serves until it is stopped.
+func (l *lab) server(args ...string) (url string, stop func(), err error) {
+	server := exec.Command(l.self, args...)
+	server.Stderr = os.Stderr
+	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	out, err := server.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	if err := server.Start(); err != nil {
+		return "", nil, err
+	}
+	stop = func() {
+		server.Process.Kill()
+		server.Wait()
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		stop()
+		return "", nil, fmt.Errorf("start the server: %w", err)
+	}
+	return strings.TrimSpace(line), stop, nil
 }
 
 // client is a child that makes count requests of a URL, each answered by size bytes.
@@ -84,6 +95,11 @@ func client(run func(url string, count, size int) error) func(args []string) err
 		if err != nil {
 			return err
 		}
+		end, err := profiled()
+		if err != nil {
+			return err
+		}
+		defer end()
 		return run(args[0], count, size)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +22,10 @@ var queueQuantities = []quantity{
 	{name: "memory at rest", unit: "MiB"},
 	{name: "CPU a task, to that at 1,000", unit: "×", limit: 1.2},
 	{name: "time a task, to that at 1,000", unit: "×", limit: 1.2},
-	{name: "CPU a task", unit: "ms"},
+	{name: costAt(1_000), unit: "ms"},
+	{name: costAt(10_000), unit: "ms"},
+	{name: costAt(100_000), unit: "ms"},
+	{name: costAt(1_000_000), unit: "ms"},
 	{name: "first byte after kill -9 and a restart", unit: "s", limit: 2},
 	{name: "memory after the restart", unit: "MiB"},
 }
@@ -32,6 +36,13 @@ const (
 	rounds      = 5
 )
 
+// queueLengths are those at which a task's cost is measured, beside the last.
+var queueLengths = []int{1_000, 10_000, 100_000, 1_000_000}
+
+// costAt and costBeside name the CPU of a task through a queue of such a length, and of one through the short queue in turn with it.
+func costAt(length int) string     { return fmt.Sprintf("CPU a task at %d", length) }
+func costBeside(length int) string { return costAt(length) + ", beside" }
+
 // queue measures a daemon with a long queue, whose server holds the host's few connections.
 func queue(ctx context.Context, l *lab, size int64, count int) (map[string]float64, error) {
 	deep, err := l.queued(ctx, "deep", size)
@@ -39,14 +50,36 @@ func queue(ctx context.Context, l *lab, size int64, count int) (map[string]float
 	if err != nil {
 		return nil, err
 	}
-	saw := make(map[string]float64)
-	single := max(count/20, min(count/2, 1_000)) // fewer would tell of their beginning alone
-	begin := time.Now()
-	if _, err := enqueue(ctx, deep.s, count-single, deep.held); err != nil {
+	short, err := l.queued(ctx, "short", size)
+	defer short.close()
+	if err != nil {
 		return nil, err
 	}
-	saw["enqueued by 10,000"] = float64(count-single) / time.Since(begin).Seconds()
-	begin = time.Now()
+	if _, err := enqueue(ctx, short.s, min(shallow, count), short.held); err != nil {
+		return nil, err
+	}
+	saw := make(map[string]float64)
+	single := max(count/20, min(count/2, 1_000)) // fewer would tell of their beginning alone
+	made, took := 0, time.Duration(0)
+	for _, length := range append(slices.Clone(queueLengths), count-single) {
+		if length = min(length, count-single); length == made {
+			continue
+		}
+		begin := time.Now()
+		_, err := enqueue(ctx, deep.s, length-made, func(i int) urlsession.Download { return deep.held(made + i) })
+		if err != nil {
+			return nil, err
+		}
+		took += time.Since(begin)
+		if made = length; made == count-single {
+			break
+		}
+		if err := compareDepths(ctx, deep, short, made, saw); err != nil {
+			return nil, err
+		}
+	}
+	saw["enqueued by 10,000"] = float64(made) / took.Seconds()
+	begin := time.Now()
 	if err := deep.oneByOne(ctx, 64, count-single, count); err != nil {
 		return nil, err
 	}
@@ -57,7 +90,7 @@ func queue(ctx context.Context, l *lab, size int64, count int) (map[string]float
 	}
 	saw["memory at rest"] = mib(rest)
 
-	if err := compareDepths(ctx, l, deep, size, min(shallow, count), saw); err != nil {
+	if err := compareDepths(ctx, deep, short, count, saw); err != nil {
 		return nil, err
 	}
 
@@ -88,17 +121,11 @@ func queue(ctx context.Context, l *lab, size int64, count int) (map[string]float
 	return saw, err
 }
 
-// compareDepths runs as many tasks as the short queue has, in turn through it and through the long one.
-func compareDepths(ctx context.Context, l *lab, deep *queued, size int64, count int, saw map[string]float64) error {
-	short, err := l.queued(ctx, "short", size)
-	defer short.close()
-	if err != nil {
-		return err
-	}
-	if _, err := enqueue(ctx, short.s, count, short.held); err != nil {
-		return err
-	}
-	var ms, cpus, walls []float64
+// compareDepths runs as many tasks as the short queue has, in turn through it and through the long one, of that length. The
+// ratios that it leaves are those of the length that it was last called with.
+func compareDepths(ctx context.Context, deep, short *queued, length int, saw map[string]float64) error {
+	count := min(shallow, length)
+	var long, beside, cpus, walls []float64
 	for range rounds {
 		base, err := short.round(ctx, count)
 		if err != nil {
@@ -109,11 +136,11 @@ func compareDepths(ctx context.Context, l *lab, deep *queued, size int64, count 
 			return err
 		}
 		cpus, walls = append(cpus, got.CPU/max(base.CPU, .01)), append(walls, got.Wall/base.Wall)
-		ms = append(ms, got.CPU/float64(count)*1000)
+		long, beside = append(long, got.CPU/float64(count)*1000), append(beside, base.CPU/float64(count)*1000)
 	}
 	saw["CPU a task, to that at 1,000"] = spreadOf(cpus).median
 	saw["time a task, to that at 1,000"] = spreadOf(walls).median
-	saw["CPU a task"] = spreadOf(ms).median
+	saw[costAt(length)], saw[costBeside(length)] = spreadOf(long).median, spreadOf(beside).median
 	return nil
 }
 

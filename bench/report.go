@@ -3,26 +3,28 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 )
 
+// subject is what a record is of, and on what it was taken.
+type subject struct {
+	Scenario string    `json:"scenario"`
+	Work     string    `json:"work"`
+	Size     int64     `json:"sizeBytes"`
+	Count    int       `json:"count"`
+	Time     time.Time `json:"time"`
+	Machine  string    `json:"machine"`
+	Go       string    `json:"go"`
+}
+
 // result is a scenario's raw record, as bench/results keeps it.
 type result struct {
-	Scenario   string      `json:"scenario"`
-	Work       string      `json:"work"`
-	Size       int64       `json:"sizeBytes"`
-	Count      int         `json:"count"`
-	Time       time.Time   `json:"time"`
-	Machine    string      `json:"machine"`
-	Go         string      `json:"go"`
+	subject
 	Contenders []described `json:"contenders,omitempty"` // urlsession first
 	Pairs      []pair      `json:"pairs,omitempty"`      // in the order in which they ran
 
@@ -38,14 +40,20 @@ type described struct {
 
 // pair is urlsession and one peer, the one right after the other.
 type pair struct {
-	Peer   string `json:"peer"`
-	Ours   usage  `json:"urlsession"`
-	Theirs usage  `json:"theirs"`
+	Peer    string `json:"peer"`
+	Instead string `json:"instead,omitempty"` // who ran in urlsession's place; "": nobody
+	Ours    usage  `json:"urlsession"`
+	Theirs  usage  `json:"theirs"`
 }
 
-func newResult(s scenario, size int64, count int) *result {
-	return &result{Scenario: s.name, Work: s.work, Size: size, Count: count,
+func newSubject(s scenario, size int64, count int) subject {
+	return subject{Scenario: s.name, Work: s.work, Size: size, Count: count,
 		Time: time.Now().UTC().Truncate(time.Second), Machine: machine(), Go: runtime.Version()}
+}
+
+// on says when and where it was taken.
+func (s subject) on() string {
+	return fmt.Sprintf("%s, %s, %s", s.Time.Format(time.DateOnly), s.Machine, s.Go)
 }
 
 // machine says what may matter of this one, and nothing that tells which one it is.
@@ -161,7 +169,7 @@ func table(results []*result) string {
 	var b strings.Builder
 	compared, alone := false, false
 	for _, r := range results {
-		compared, alone = compared || len(r.Pairs) > 0, alone || len(r.Runs) > 0
+		compared, alone = compared || len(r.Pairs) > 0, alone || len(r.observed()) > 0
 	}
 	if compared {
 		tableOfPairs(&b, results)
@@ -174,7 +182,7 @@ func table(results []*result) string {
 	}
 	b.WriteString("\nThe commands, and on what they ran:\n\n")
 	for _, r := range results {
-		fmt.Fprintf(&b, "- **%s**, %s (%s, %s, %s)\n", r.Scenario, r.Work, r.Time.Format(time.DateOnly), r.Machine, r.Go)
+		fmt.Fprintf(&b, "- **%s**, %s (%s)\n", r.Scenario, r.Work, r.on())
 		for _, c := range r.Contenders {
 			fmt.Fprintf(&b, "  - `%s`", c.Command)
 			if c.Version != "" {
@@ -218,62 +226,3 @@ func amount(size int64, count int) string {
 }
 
 func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
-
-const (
-	markBegin = "<!-- bench: begin -->"
-	markEnd   = "<!-- bench: end -->"
-)
-
-// record keeps each result in folder, and makes the table in doc, and the plot beside it, anew from all that are there.
-func record(results []*result, folder, doc string) error {
-	if err := errors.Join(os.MkdirAll(folder, 0o777), os.MkdirAll(filepath.Dir(doc), 0o777)); err != nil {
-		return err
-	}
-	for _, r := range results {
-		text, err := json.MarshalIndent(r, "", "\t")
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(folder, r.Scenario+".json"), append(text, '\n'), 0o666); err != nil {
-			return err
-		}
-	}
-	var all []*result
-	for _, s := range scenarios {
-		text, err := os.ReadFile(filepath.Join(folder, s.name+".json"))
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		r := new(result)
-		if err == nil {
-			err = json.Unmarshal(text, r)
-		}
-		if err != nil {
-			return fmt.Errorf("read the record of %s: %w", s.name, err)
-		}
-		all = append(all, r)
-	}
-	old, err := os.ReadFile(doc)
-	if errors.Is(err, os.ErrNotExist) {
-		old, err = []byte("# Benchmarks\n\n"+markBegin+"\n"+markEnd+"\n"), nil
-	}
-	if err != nil {
-		return err
-	}
-	plot := strings.TrimSuffix(doc, ".md") + ".svg"
-	text, err := between(string(old), "\n![Ratios to the peers]("+filepath.Base(plot)+")\n\n"+table(all)+"\n")
-	if err != nil {
-		return fmt.Errorf("%s: %w", doc, err)
-	}
-	return errors.Join(os.WriteFile(doc, []byte(text), 0o666), os.WriteFile(plot, []byte(svg(all)), 0o666))
-}
-
-// between replaces what stands between the marks.
-func between(doc, text string) (string, error) {
-	before, rest, ok := strings.Cut(doc, markBegin)
-	_, after, ok2 := strings.Cut(rest, markEnd)
-	if !ok || !ok2 {
-		return "", fmt.Errorf("the marks %s and %s are missing", markBegin, markEnd)
-	}
-	return before + markBegin + "\n" + text + markEnd + after, nil
-}

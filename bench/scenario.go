@@ -19,13 +19,15 @@ type scenario struct {
 	disk       bool  // what it writes is on a disk
 	runs       int   // of each pair, or of observe
 
+	// What is measured beside time and memory, in a scenario without peers alone.
+	quantities []quantity
+
 	// One with peers:
 	bars    []bar
 	prepare func(ctx context.Context, l *lab, size int64, count int) (workload, error)
 
 	// One without: observe runs it once, and says each quantity by its name.
-	quantities []quantity
-	observe    func(ctx context.Context, l *lab, size int64, count int) (map[string]float64, error)
+	observe func(ctx context.Context, l *lab, size int64, count int) (map[string]float64, error)
 }
 
 // bar is what a scenario asks for: a figure of urlsession's is at most limit times the peer's, or, without a peer, at most
@@ -41,6 +43,10 @@ type workload struct {
 	peers []contender
 	check func() error // compares what the last contender left with the source
 	close func()       // may be nil
+
+	// before and after stand around each run, outside the timing; after adds what the server saw. They may be nil.
+	before func(ctx context.Context) error
+	after  func(ctx context.Context, u *usage) error
 }
 
 // contender does a workload by one command.
@@ -48,6 +54,10 @@ type contender struct {
 	name    string
 	argv    []string
 	version []string // the command that prints it
+
+	// Of a peer:
+	instead *contender // what it is compared with, where that is not urlsession
+	pairs   int        // at most so many; 0: as many as the scenario has
 }
 
 var scenarios = []scenario{
@@ -63,6 +73,14 @@ var scenarios = []scenario{
 		bars: []bar{{"curl", "wall", 1}, {"wget2", "wall", 1}, {"curl", "cpu", 1.3}, {"wget2", "cpu", 1}}},
 	{name: "small-durable", work: "many small files in a background session, on disk, all durable, 16 at once", size: 16 << 10, count: 10_000, fixedSize: true, disk: true, runs: 5, prepare: smallDurable,
 		bars: []bar{{"aria2c", "wall", 1}}},
+	{name: "capped", work: "one file from a server that gives 30 MB/s a connection, six at most", size: 1 << 30, count: 1, runs: 5, prepare: capped, quantities: cappedQuantities,
+		bars: []bar{{"aria2c", "wall", 1.03}}},
+	{name: "slow-tail-stalls", work: "the same, where one connection in six sends nothing after 8 MiB", size: 1 << 30, count: 1, runs: 5, prepare: slowTail(wayStalls), quantities: tailQuantities,
+		bars: []bar{{evenly, "wall", 1.15}}},
+	{name: "slow-tail-crawls", work: "the same, where one connection in six sends 100 KB/s after 8 MiB", size: 1 << 30, count: 1, runs: 5, prepare: slowTail(wayCrawls), quantities: tailQuantities,
+		bars: []bar{{evenly, "wall", 1.15}}},
+	{name: "no-gain", work: "one file from a server that gives 180 MB/s in all, sixteen connections at most", size: 1 << 30, count: 1, runs: 5, prepare: noGain, quantities: noGainQuantities,
+		bars: []bar{{"aria2c", "wall", 1.03}, {"curl", "wall", 1.03}}},
 	{name: "queue", work: "background tasks that wait for one host", size: 1 << 10, count: 1_000_000, fixedSize: true, disk: true, runs: 3, observe: queue, quantities: queueQuantities},
 	{name: "overhead", work: "data tasks of 1 KiB in one process, 16 at once", size: 1 << 10, count: 100_000, fixedSize: true, runs: 5, prepare: overhead(childServer, childURLSession, childNetHTTP),
 		bars: []bar{{"net/http", "cpu", 1.25}}},
@@ -106,19 +124,19 @@ func (l *lab) tls2() site {
 
 // Each peer is asked for the least: no progress, no log, no configuration, no preallocation, no robots.txt.
 func (l *lab) urlsession(command string, args ...string) contender {
-	return contender{"urlsession", append([]string{l.binary, command, "-q"}, args...), []string{l.binary, "version"}}
+	return contender{name: us, argv: append([]string{l.binary, command, "-q"}, args...), version: []string{l.binary, "version"}}
 }
 
 func curl(args ...string) contender {
-	return contender{"curl", append([]string{"curl", "-q", "-sS", "--fail"}, args...), []string{"curl", "--version"}}
+	return contender{name: "curl", argv: append([]string{"curl", "-q", "-sS", "--fail"}, args...), version: []string{"curl", "--version"}}
 }
 
 func wget2(args ...string) contender {
-	return contender{"wget2", append([]string{"wget2", "-q", "--no-config", "--no-robots", "--no-hsts", "--no-hpkp"}, args...), []string{"wget2", "--version"}}
+	return contender{name: "wget2", argv: append([]string{"wget2", "-q", "--no-config", "--no-robots", "--no-hsts", "--no-hpkp"}, args...), version: []string{"wget2", "--version"}}
 }
 
 func aria2(args ...string) contender {
-	return contender{"aria2c", append([]string{"aria2c", "-q", "--no-conf", "--file-allocation=none", "-x1", "-s1"}, args...), []string{"aria2c", "--version"}}
+	return contender{name: "aria2c", argv: append([]string{"aria2c", "-q", "--no-conf", "--file-allocation=none"}, args...), version: []string{"aria2c", "--version"}}
 }
 
 func join(parts ...[]string) (all []string) {
@@ -137,7 +155,7 @@ func large(at func(*lab) site) func(context.Context, *lab, int64, int) (workload
 		s := at(l)
 		url := s.base + "/large.bin"
 		w := workload{
-			ours: l.urlsession("download", join(s.flags, []string{"-o", out, url})...),
+			ours: l.urlsession("download", join(s.flags, []string{"-x1", "-o", out, url})...),
 			peers: []contender{
 				curl(join(s.curl, []string{"-o", out, url})...),
 				wget2(join(s.wget, []string{"-O", out, url})...),
@@ -145,7 +163,7 @@ func large(at func(*lab) site) func(context.Context, *lab, int64, int) (workload
 			check: func() error { return sameFile(out, source) },
 		}
 		if s.aria != nil {
-			w.peers = append(w.peers, aria2(join(s.aria, []string{"-d", filepath.Dir(out), "-o", "large.bin", url})...))
+			w.peers = append(w.peers, aria2(join(s.aria, []string{"-x1", "-s1", "-d", filepath.Dir(out), "-o", "large.bin", url})...))
 		}
 		return w, nil
 	}
@@ -161,7 +179,7 @@ func small(_ context.Context, l *lab, size int64, count int) (workload, error) {
 		peers: []contender{
 			curl("--parallel", "--parallel-max", "16", "-K", f.curlrc),
 			wget2("--max-threads=16", "-i", f.list, "-P", l.path("out")),
-			aria2("-j16", "-i", f.list, "-d", l.path("out")),
+			aria2("-x1", "-s1", "-j16", "-i", f.list, "-d", l.path("out")),
 		},
 		check: f.check,
 	}, nil

@@ -102,10 +102,10 @@ func (f *sharedFlags) openBackground(ctx context.Context, cmd *cobra.Command) (*
 	if f.retryGiven {
 		c.Retries = f.retry
 	}
-	if p := cmd.Flags().Lookup("parallel"); p != nil && f.parallelGiven {
-		if c.MaximumConnectionsPerHost, err = cmd.Flags().GetInt("parallel"); err != nil {
-			return nil, err
-		}
+	if f.parallelGiven {
+		c.MaximumConnectionsPerHost = f.perHost()
+	} else {
+		c.MaximumConnectionsPerHost = max(c.MaximumConnectionsPerHost, f.connections)
 	}
 	if c, err = f.configure(c); err != nil {
 		return nil, err

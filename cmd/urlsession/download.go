@@ -20,7 +20,6 @@ type downloadFlags struct {
 	sharedFlags
 	input    string
 	output   string
-	parallel int
 	checksum string
 	conflict conflictFlags
 	failFast bool
@@ -55,7 +54,7 @@ func newDownload() *cobra.Command {
 What has arrived of a file stands beside it as NAME.KEY.part until it is whole. The same command again goes on from
 there, unless the file has changed on the server: then it starts over. A file that exists is an error.
 
-With --session ID the daemon does it, also when this command is gone; -j is then the connections a host.`,
+With --session ID the daemon does it, also when this command is gone; -j, times -x where that is given, is then the most connections a host.`,
 		Example: `  urlsession download https://go.dev/dl/go1.26.0.src.tar.gz
   urlsession download -o go.tar.gz --checksum sha-256=HEX URL
   urlsession download -i list.txt -j 16 -o FOLDER/
@@ -68,7 +67,7 @@ With --session ID the daemon does it, also when this command is gone; -j is then
 	p.StringVarP(&f.output, "output", "o", "", "write to `FILE`, into FOLDER/, or to standard output (-)")
 	p.StringVarP(&f.input, "input", "i", "", "read URLs from `FILE` (- standard input), one a line, optionally a tab and a file name; # begins a comment")
 	p.IntVarP(&f.parallel, "parallel", "j", 6, "transfer `N` files at once")
-	p.IntVarP(&f.unbuilt.connections, "connections", "x", 1, "take `N` connections a file (more than 1: not built yet)")
+	p.IntVarP(&f.connections, "connections", "x", 0, "take at most `N` connections a file (default: as many as add to the rate)")
 	p.StringVar(&f.checksum, "checksum", "", "verify the file: `sha-256=HEX`, sha-512=HEX, md5=HEX, or @FILE with checksums")
 	f.conflict.register(cmd)
 	p.BoolVar(&f.failFast, "fail-fast", false, "stop all transfers at the first failure")
@@ -110,7 +109,7 @@ func (f *downloadFlags) run(cmd *cobra.Command, urls []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := f.open(std, max(6, f.parallel*f.unbuilt.connections), to)
+	r, err := f.open(std, max(6, f.perHost()), to)
 	if err != nil {
 		return err
 	}

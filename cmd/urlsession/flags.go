@@ -35,6 +35,11 @@ type sharedFlags struct {
 	json, quiet bool
 	cache       bool // of data
 
+	// parallel are download's transfers at once, connections the most that one of them takes; 0: as many as add to its rate.
+	parallel, connections int
+
+	resumable string // of upload
+
 	session string // empty: the transfer runs in this process
 	detach  bool
 	// netrcGiven says that the command line has --netrc or --netrc-file.
@@ -43,18 +48,10 @@ type sharedFlags struct {
 	// it or the config file has these.
 	configures, retryGiven, parallelGiven bool
 	limitGiven                            bool // the command line has --limit-rate
-
-	unbuilt unbuiltFlags
 }
 
 // configuring are the flags that are of a session's configuration, but for limit-rate, which is changed by itself.
-var configuring = []string{"netrc", "netrc-file", "proxy", "cacert", "cert", "key", "pin", "insecure", "retry", "timeout", "max-time", "parallel"}
-
-// unbuiltFlags are those of the manual that later versions will obey.
-type unbuiltFlags struct {
-	connections int
-	resumable   string
-}
+var configuring = []string{"netrc", "netrc-file", "proxy", "cacert", "cert", "key", "pin", "insecure", "retry", "timeout", "max-time", "parallel", "connections"}
 
 func (f *sharedFlags) register(cmd *cobra.Command) {
 	f.timeout = value[time.Duration]{kind: "duration", parse: parseSeconds}
@@ -88,7 +85,7 @@ func (f *sharedFlags) register(cmd *cobra.Command) {
 
 	p.StringVar(&f.session, "session", "", "let the daemon do it, in the background session `ID`")
 	p.BoolVar(&f.detach, "detach", false, "with --session: print the new tasks' numbers and leave")
-	f.unbuilt.connections, f.unbuilt.resumable = 1, "no"
+	f.resumable = "no"
 }
 
 // prepare refuses what must not stand in a command line, what is not built and what contradicts itself, and sets the
@@ -104,7 +101,7 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 	if err := applyConfig(cmd); err != nil {
 		return err
 	}
-	if err := f.unbuilt.check(); err != nil {
+	if err := f.checkResumable(); err != nil {
 		return err
 	}
 	for _, name := range []string{"user", "netrc-file", "cacert", "cert", "key"} {
@@ -124,6 +121,8 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 		return usagef("--cookie-jar needs a file's name")
 	case f.session != "" && !f.retryGiven && f.maxTime.given() && f.maxTime.v == 0:
 		return usagef("--max-time 0 and --session: the task might be tried for ever; give --retry N too")
+	case f.connections < 0:
+		return usagef("-x %d: a number of connections is not negative; 0 is as many as add to the rate", f.connections)
 	case f.retry < 0:
 		return usagef("--retry %d: a number of tries is not negative", f.retry)
 	case f.key != "" && f.cert == "":
@@ -132,13 +131,8 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 	return f.findNetrc(cmd.ErrOrStderr(), f.netrcGiven)
 }
 
-func (f *unbuiltFlags) check() error {
-	switch {
-	case f.connections < 1:
-		return usagef("-x %d: a file takes at least one connection", f.connections)
-	case f.connections > 1:
-		return usagef("-x %d is not built yet: -x 1, one connection a file, works", f.connections)
-	}
+// checkResumable refuses what later versions will obey.
+func (f *sharedFlags) checkResumable() error {
 	switch f.resumable {
 	case "no":
 		return nil
@@ -200,6 +194,7 @@ func (f *sharedFlags) configuration(maxPerHost int) (urlsession.Configuration, e
 // configure sets what the flags say of any session.
 func (f *sharedFlags) configure(c urlsession.Configuration) (urlsession.Configuration, error) {
 	c.RateLimit = f.limitRate.v
+	c.MaximumConnectionsPerDownload = f.connections
 	c.InsecureSkipVerify = f.insecure
 	if f.timeout.given() {
 		c.TimeoutForRequest = orNone(f.timeout.v)
@@ -248,6 +243,9 @@ func (f *sharedFlags) configure(c urlsession.Configuration) (urlsession.Configur
 	}
 	return c, nil
 }
+
+// perHost is how many connections to one host download's transfers may come to have.
+func (f *sharedFlags) perHost() int { return f.parallel * max(1, f.connections) }
 
 // orNone turns the command's 0, never, into the API's negative duration.
 func orNone(d time.Duration) time.Duration {

@@ -29,5 +29,10 @@ func main() {
 	// arrived is recorded, nor a download whose progress alone nobody reads. (To ignore the signal would make the programs
 	// that we start ignore it, too.)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	os.Exit(execute(os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+	status := execute(os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})
+	atExit()
+	os.Exit(status)
 }
+
+// atExit is done before the process ends in good order. Builds with the tag profile set it.
+var atExit = func() {}

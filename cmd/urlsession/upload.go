@@ -42,7 +42,7 @@ With --session ID the daemon does it: a file is read by it, and must stay as it 
 	p.StringVarP(&f.method, "request", "X", "", "send by `METHOD`: PUT, POST or PATCH")
 	f.bodyFlags.register(cmd)
 	f.sharedFlags.register(cmd)
-	p.StringVar(&f.unbuilt.resumable, "resumable", "no", "go on with an upload that was cut by `METHOD`: auto, ietf, tus (not built yet), or no")
+	p.StringVar(&f.resumable, "resumable", "no", "go on with an upload that was cut by `METHOD`: auto, ietf, tus (not built yet), or no")
 	return cmd
 }
 
