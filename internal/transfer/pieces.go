@@ -15,6 +15,11 @@ const (
 	// pieceLeast is less than which no further connection is asked for, unless all that is left is less: below it the
 	// request costs more than the bytes.
 	pieceLeast = 128 << 10
+	// passLeast is how many bytes that are here already a stretch reads again, where it can go on behind them: that takes
+	// less than another request, and keeps the connection.
+	passLeast = 256 << 10
+	// A stretch passes another that is slower than this part of it.
+	passPart = 1. / 4
 	// worthwhile is what another connection has to save at least. Less is within what rates are mistaken by.
 	worthwhile = 50 * time.Millisecond
 )
@@ -22,8 +27,9 @@ const (
 // pieces says which bytes of a file are whose while several connections bring them. It has neither clock nor lock.
 //
 // Nobody owns a byte. A stretch, which is one response, goes on from where it began until it comes to a byte that is here
-// already. So a stretch takes over from another by its first bytes alone: until they are here that one runs on, and it
-// runs on into what nobody has begun, as far as its response goes. Where two are at the same bytes, they race.
+// already, and nobody has left soon after. So a stretch takes over from another by its first bytes alone: until they are
+// here that one runs on, and it runs on into what nobody has begun, as far as its response goes. Where two are at the same
+// bytes, they race.
 type pieces struct {
 	total int64 // the file's length
 	here  partial.Ranges
@@ -51,7 +57,7 @@ func (p *pieces) close(s *stretch) {
 	p.under = slices.DeleteFunc(p.under, func(u *stretch) bool { return u == s })
 }
 
-// brought adds the next n bytes of a stretch. keep is how many of them were not here: the others are of no use. on is
+// brought adds the next n bytes of a stretch. keep is how many of them are to be written: the others are of no use. on is
 // false when nothing that it could bring is missing, unless it is at its very end, where its response has to end too.
 func (p *pieces) brought(s *stretch, n int) (keep int, on bool) {
 	keep = int(min(int64(n), p.end(s)-s.at))
@@ -60,18 +66,42 @@ func (p *pieces) brought(s *stretch, n int) (keep int, on bool) {
 	return keep, s.at == s.limit || p.end(s) > s.at
 }
 
-// end is where a stretch has to end as things stand: its limit, or before it the first byte that is here.
+// end is where a stretch has to end as things stand: its limit, or before it the first byte that is here and that it does
+// not pass.
 func (p *pieces) end(s *stretch) int64 {
-	i, _ := slices.BinarySearchFunc(p.here, s.at, func(r [2]int64, at int64) int {
+	for i := p.behind(s.at); i < len(p.here) && p.here[i][0] < s.limit; i++ {
+		if first := max(s.at, p.here[i][0]); !p.passes(s, first, p.here[i][1]) {
+			return first
+		}
+	}
+	return s.limit
+}
+
+// behind is the first of the ranges here that ends behind at.
+func (p *pieces) behind(at int64) int {
+	i, _ := slices.BinarySearchFunc(p.here, at, func(r [2]int64, at int64) int {
 		if r[1] <= at {
 			return -1
 		}
 		return 1
 	})
-	if i == len(p.here) {
-		return s.limit
+	return i
+}
+
+// lacking is the first position from at on that is not here.
+func (p *pieces) lacking(at int64) int64 {
+	if i := p.behind(at); i < len(p.here) && p.here[i][0] <= at {
+		return p.here[i][1]
 	}
-	return min(s.limit, max(s.at, p.here[i][0]))
+	return at
+}
+
+// passes reports whether a stretch goes on over [first, end), which is here: there is little of it, and nobody is at work
+// behind it, or somebody who is far slower.
+func (p *pieces) passes(s *stretch, first, end int64) bool {
+	return end < s.limit && end-first <= passLeast && !slices.ContainsFunc(p.under, func(u *stretch) bool {
+		return u != s && u.at == end && (u.rate < 0 || u.rate >= s.rate*passPart)
+	})
 }
 
 // idle reports whether a stretch can bring nothing any more.
@@ -94,9 +124,9 @@ func (p *pieces) stop(s *stretch) int64 {
 	return stop
 }
 
-// raced reports whether another stretch is asked for at the very place where s is.
+// raced reports whether another stretch is at the very place where s is: two are enough.
 func (p *pieces) raced(s *stretch) bool {
-	return slices.ContainsFunc(p.under, func(u *stretch) bool { return u != s && !u.begun() && u.start == s.at })
+	return slices.ContainsFunc(p.under, func(u *stretch) bool { return u != s && u.at == s.at })
 }
 
 // next says what a further connection is to bring, that is expected to bring rate bytes a second (> 0) after setup. That is
@@ -125,6 +155,11 @@ func (p *pieces) next(rate float64, setup time.Duration) (start, limit int64, ok
 		moved := min(rest, own*setup.Seconds())
 		from := s.at + int64(moved+(rest-moved)*own/(own+rate))
 		from = max(s.at, min(from, stop-pieceLeast)&^(pieceAlign-1))
+		if from = p.lacking(from); from >= stop { // s would pass all that is behind
+			if from = p.lacking(s.at); from >= stop {
+				continue
+			}
+		}
 		left := math.Inf(1)
 		if own > 0 {
 			left = rest / own

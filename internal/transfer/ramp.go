@@ -17,6 +17,8 @@ const (
 	// took to bring its first byte: that many round trips are needed to get up to speed.
 	settleLeast = 50 * time.Millisecond
 	settleMost  = time.Second
+	// settleBytes is how many bytes have to come in it, unless it lasts doubtTime.
+	settleBytes = 1 << 20
 	// doubtTime is how long a step that seems to be of no use is watched before it is taken back: a rate that was
 	// measured over settleLeast may be off by much.
 	doubtTime = 250 * time.Millisecond
@@ -53,10 +55,12 @@ type ramp struct {
 // A glance is what a ramp is told.
 type glance struct {
 	now         time.Duration
-	connections int           // that there are
+	connections int           // that there are, but for the late ones
 	fresh       int           // of them, have not brought a byte yet
+	late        int           // others, which should have brought one by now
+	disturbed   bool          // one has ended a request, or given up, since the last glance
 	reply       time.Duration // how long the newest took to bring its first
-	bytes       int64         // that have come over all of them, ever
+	bytes       int64         // that have come over all of them, ever, again or not
 	missing     int64         // that have not
 }
 
@@ -65,15 +69,21 @@ func (r *ramp) busy() bool { return r.from > 0 || !r.settled }
 
 // look says how many connections are to be added (> 0), or given up, the youngest (< 0).
 func (r *ramp) look(g glance) int {
-	if r.from > 0 && g.connections <= r.from { // those of the step have gone by themselves
+	switch {
+	case r.from == 0 || g.connections > r.from:
+	case g.late > 0: // nothing can be said of the step, and others may do better
+		r.from = 0
+		r.mark(g)
+	default: // those of the step have gone
 		r.fail(g.now)
 	}
-	if r.from > 0 && g.fresh > 0 {
+	if g.disturbed || r.from > 0 && g.fresh > 0 {
 		r.mark(g)
 		return 0
 	}
 	window := g.now - r.since
-	if window < min(max(settleLeast, 2*g.reply), settleMost) || g.bytes == 0 && window < settleMost {
+	if window < min(max(settleLeast, 2*g.reply), settleMost) || window < doubtTime && g.bytes-r.bytes < settleBytes ||
+		window < settleMost && g.bytes == 0 {
 		return 0
 	}
 	rate := float64(g.bytes-r.bytes) / window.Seconds()
@@ -94,7 +104,7 @@ func (r *ramp) look(g glance) int {
 	r.settled = true
 	more := g.connections
 	if r.most > 0 {
-		more = min(more, r.most-g.connections)
+		more = min(more, r.most-g.connections-g.late)
 	}
 	if more <= 0 || g.now < r.until || g.missing < spreadLeast ||
 		max(rate, float64(g.bytes)/g.now.Seconds()) >= spreadRate || float64(g.missing) <= rate*spreadTime.Seconds() {

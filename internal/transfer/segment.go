@@ -106,6 +106,7 @@ func (s *spread) brought(g *segment, n int) (keep int, on bool) {
 		if !g.begun() {
 			g.began = g.last
 		}
+		s.moved += int64(n)
 	}
 	return s.pieces.brought(g.stretch, n)
 }

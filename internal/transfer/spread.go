@@ -24,6 +24,8 @@ const (
 	// download's own took.
 	replyTime  = 2 * time.Second
 	replyTimes = 5
+	// lateTime is the same for when it is not waited for any more, though it may still come.
+	lateTime = doubtTime
 
 	// mostFails is how many requests in a row a connection may lose while others go on. One that has brought forgiven
 	// bytes before has lost none.
@@ -51,16 +53,19 @@ type spread struct {
 	live    []*segment // that have not ended, in the order of their beginning
 	slots   int        // connections that there are for segments: the attempt's own, and those that were taken
 	ramp    ramp
-	closed  bool          // the server has refused one: no further ones
+	proved  bool          // one beside the first has done what it was to do
+	closed  bool          // the server has refused one, or each has broken: no further ones
 	own     time.Duration // how long the download's own request took to its first byte
 	reply   time.Duration // how long the newest of all took
 	looked  time.Duration
 	patient time.Duration // how long a connection may stall now
 	told    int64         // the Observer knows of so many bytes
-	before  int64         // were here before
+
+	disturbed bool // a segment has ended since the last look
 
 	mu     sync.Mutex
 	pieces pieces
+	moved  int64 // bytes that have come
 }
 
 // now is the time of a spread.
@@ -96,7 +101,6 @@ func (d *download) spread(resp *http.Response, from, end int64) (whole bool, err
 		s.ifRange = v
 	}
 	s.pieces = pieces{total: s.held.total, here: d.part.Written()}
-	s.before = s.pieces.here.Total()
 	if sent := d.metrics.Transactions(); len(sent) > 0 {
 		s.own = sent[len(sent)-1].FirstByte
 	}
@@ -179,6 +183,7 @@ func (s *spread) begin(from, limit int64, resp *http.Response, fails int) {
 func (s *spread) remove(g *segment) {
 	g.cancel()
 	s.live = slices.DeleteFunc(s.live, func(l *segment) bool { return l == g })
+	s.disturbed = true
 	s.mu.Lock()
 	s.pieces.close(g.stretch)
 	s.mu.Unlock()
@@ -225,8 +230,10 @@ func (s *spread) after(g *segment) (over bool, err error) {
 			return false, nil
 		}
 		s.ramp.fail(s.now())
+		s.closed = s.closed || g.begun() && !s.proved
 	default:
 		g.fails = 0
+		s.proved = s.proved || g.resp == nil && g.begun() && !g.cut
 		return false, nil
 	}
 	s.drop()
@@ -361,15 +368,19 @@ func (s *spread) survey() glance {
 		}
 		g.sample(now, since)
 	}
-	v := glance{now: now, connections: s.slots, reply: s.reply, bytes: s.pieces.here.Total(), missing: s.pieces.missing()}
-	v.bytes -= s.before
+	v := glance{now: now, connections: s.slots, reply: s.reply, bytes: s.moved, missing: s.pieces.missing()}
+	v.disturbed, s.disturbed = s.disturbed, false
 	for _, g := range s.live {
 		switch {
 		case g.cut:
 		case s.useless(g, now):
 			cut = append(cut, g)
-		case !g.begun():
+		case g.begun() || g.resp != nil:
+		case now-g.asked < max(lateTime, replyTimes*s.own):
 			v.fresh++
+		default:
+			v.late++
+			v.connections--
 		}
 		if g.drop {
 			v.connections--
