@@ -66,10 +66,10 @@ type spreading struct {
 	start time.Time
 }
 
-const perConnection = 1 << 20 // bytes a second that an origin gives
+const perConnection = 512 << 10 // bytes a second that an origin gives
 
 // big takes 24 s over one connection, 4 over six.
-var big = Body{Seed: 9, Size: 24<<20 + 777}
+var big = Body{Seed: 9, Size: 12<<20 + 777}
 
 // spreadOver runs f with an origin that gives perConnection to each, and a download that may have n connections.
 func spreadOver(t *testing.T, n int, f func(t *testing.T, d *spreading), opts ...Option) {
