@@ -129,9 +129,15 @@ func (r *ramp) mark(g glance) { r.since, r.bytes = g.now, g.bytes }
 
 // fail ends a step without gain.
 func (r *ramp) fail(now time.Duration) {
-	r.rest = min(max(firstRest, 2*r.rest), longestRest)
-	r.from, r.until = 0, now+r.rest
+	r.from = 0
+	if now >= r.until { // else it is one of several that fail
+		r.rest = min(max(firstRest, 2*r.rest), longestRest)
+		r.until = now + r.rest
+	}
 }
+
+// stop says that no more are tried.
+func (r *ramp) stop() { r.from, r.settled = 0, true }
 
 // refused says that no more connections than these were to be had, or that others want some: more are tried later.
 func (r *ramp) refused(now time.Duration, connections int) {

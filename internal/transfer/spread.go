@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/urlsession/urlsession/internal/task"
 )
 
 const (
@@ -79,7 +81,7 @@ func (d *download) spreads(resp *http.Response) bool {
 		return false
 	}
 	total := d.part.Total()
-	if total < 0 || total-d.part.Written().Total() < spreadLeast || !d.part.Validator().Strong() && !d.proven() {
+	if total < spreadLeast || total-d.part.Written().Total() < spreadLeast || !d.part.Validator().Strong() && !d.proven() {
 		return false
 	}
 	for _, v := range resp.Header.Values("Accept-Ranges") {
@@ -220,7 +222,7 @@ func (s *spread) after(g *segment) (over bool, err error) {
 		}
 	case g.how == lost && !g.cut:
 		if s.slots == 1 || s.d.ctx.Err() != nil {
-			return false, s.d.wireError(g.err)
+			return false, sent(s.d.wireError(g.err))
 		}
 		g.fails++
 		if g.at-g.start >= forgiven {
@@ -230,7 +232,7 @@ func (s *spread) after(g *segment) (over bool, err error) {
 			return false, nil
 		}
 		s.ramp.fail(s.now())
-		s.closed = s.closed || g.begun() && !s.proved
+		s.closed = s.closed || !s.proved && (g.begun() || s.resp.ProtoMajor > 1)
 	default:
 		g.fails = 0
 		s.proved = s.proved || g.resp == nil && g.begun() && !g.cut
@@ -238,6 +240,16 @@ func (s *spread) after(g *segment) (over bool, err error) {
 	}
 	s.drop()
 	return false, nil
+}
+
+// sent is an error of a further request, as the attempt's: its first one had left.
+func sent(err error) error {
+	if e, ok := err.(*task.Error); ok && e.Unsent {
+		sent := *e
+		sent.Unsent = false
+		return &sent
+	}
+	return err
 }
 
 // drop gives a connection back that no segment uses, unless it is the attempt's own.
@@ -323,7 +335,7 @@ func (s *spread) isWhole() bool {
 func (s *spread) look() {
 	g := s.survey()
 	if s.closed {
-		s.ramp.from = 0
+		s.ramp.stop()
 		s.assign(nil)
 		return
 	}
