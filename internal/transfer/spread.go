@@ -17,18 +17,6 @@ const (
 	lookBusy = 10 * time.Millisecond
 	lookIdle = 100 * time.Millisecond
 
-	// stallTime is how long a connection may bring nothing, or crawl, while others go on, before its rest is asked for
-	// again. It doubles each time.
-	stallTime = time.Second
-	// crawlPart: one crawls that brings less than this part of what the others bring, on average.
-	crawlPart = 1. / 8
-	// replyTime is how long a further connection may take to its first byte at least; it may take replyTimes what the
-	// download's own took.
-	replyTime  = 2 * time.Second
-	replyTimes = 5
-	// lateTime is the same for when it is not waited for any more, though it may still come.
-	lateTime = doubtTime
-
 	// mostFails is how many requests in a row a connection may lose while others go on. One that has brought forgiven
 	// bytes before has lost none.
 	mostFails = 3
@@ -116,7 +104,11 @@ func (d *download) spread(resp *http.Response, from, end int64) (whole bool, err
 			g.cancel()
 		}
 		for len(s.live) > 0 {
-			s.remove(<-s.ended)
+			g := <-s.ended
+			s.remove(g)
+			if whole && g.how == failed { // what it had gathered was to be the last
+				whole, err = false, g.err
+			}
 		}
 		for ; s.slots > 1; s.slots-- {
 			d.Connections.Give()
@@ -252,36 +244,6 @@ func sent(err error) error {
 	return err
 }
 
-// drop gives a connection back that no segment uses, unless it is the attempt's own.
-func (s *spread) drop() {
-	if s.slots > 1 {
-		s.slots--
-		s.d.Connections.Give()
-	}
-}
-
-// giveBack gives up a connection for another task: one that brings nothing, or the youngest.
-func (s *spread) giveBack() {
-	now := s.now()
-	s.ramp.refused(now, s.slots)
-	if s.slots > len(s.live) {
-		s.drop()
-		return
-	}
-	s.shed(1)
-}
-
-// shed gives up the n youngest connections.
-func (s *spread) shed(n int) {
-	for i := len(s.live) - 1; i > 0 && n > 0; i-- {
-		if g := s.live[i]; !g.drop {
-			g.drop = true
-			s.cut(g)
-			n--
-		}
-	}
-}
-
 // assign gives work to the connections that have none; after is a segment that has just left one, nil: there is none.
 func (s *spread) assign(after *segment) {
 	for len(s.live) < s.slots {
@@ -329,109 +291,4 @@ func (s *spread) isWhole() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.pieces.whole()
-}
-
-// look looks after the connections: it ends those that bring nothing, and has more of them where that helps.
-func (s *spread) look() {
-	g := s.survey()
-	if s.closed {
-		s.ramp.stop()
-		s.assign(nil)
-		return
-	}
-	switch n := s.ramp.look(g); {
-	case n > 0:
-		s.add(n)
-	case n < 0:
-		for ; n < 0 && s.slots > len(s.live); n++ {
-			s.drop()
-		}
-		s.shed(-n)
-	}
-	s.assign(nil)
-}
-
-// add takes n more connections, as far as they are to be had and there is work for them.
-func (s *spread) add(n int) {
-	taken := 0
-	for taken < n && s.d.Connections.Take() {
-		taken++
-		s.slots++
-	}
-	s.assign(nil)
-	for ; taken > 0 && s.slots > len(s.live); taken-- {
-		s.drop()
-	}
-	if taken < n {
-		s.ramp.refused(s.now(), s.slots)
-	}
-}
-
-// survey measures, and cuts what brings nothing.
-func (s *spread) survey() glance {
-	now := s.now()
-	since := now - s.looked
-	s.looked = now
-	var cut []*segment
-	s.mu.Lock()
-	for _, g := range s.live {
-		if g.rate < 0 && g.begun() && g.resp == nil {
-			s.reply = g.began - g.asked
-		}
-		g.sample(now, since)
-	}
-	v := glance{now: now, connections: s.slots, reply: s.reply, bytes: s.moved, missing: s.pieces.missing()}
-	v.disturbed, s.disturbed = s.disturbed, false
-	for _, g := range s.live {
-		switch {
-		case g.cut:
-		case s.useless(g, now):
-			cut = append(cut, g)
-		case g.begun() || g.resp != nil:
-		case now-g.asked < max(lateTime, replyTimes*s.own):
-			v.fresh++
-		default:
-			v.late++
-			v.connections--
-		}
-		if g.drop {
-			v.connections--
-		}
-	}
-	s.mu.Unlock()
-	for _, g := range cut {
-		s.cut(g)
-	}
-	return v
-}
-
-// useless reports whether a segment is to be ended: what it would bring is here, or it stands still or crawls while others
-// go on. Called with mu.
-func (s *spread) useless(g *segment, now time.Duration) bool {
-	silent := now - max(g.last, g.asked)
-	if s.pieces.idle(g.stretch) { // at its end a response may take a moment to end too
-		return g.at < g.limit || silent >= stallTime
-	}
-	if !g.begun() && g.resp == nil {
-		if silent < max(replyTime, replyTimes*s.own) || s.slots == 1 {
-			return false
-		}
-		g.drop = true
-		s.ramp.fail(now)
-		return true
-	}
-	sum, n := 0., 0
-	for _, other := range s.live {
-		if other != g && other.rate > 0 {
-			sum += other.rate
-			n++
-		}
-	}
-	crawls := g.rate >= 0 && g.rate < sum*crawlPart/float64(max(n, 1)) && now-g.began >= s.patient &&
-		float64(s.pieces.stop(g.stretch)-g.at) > g.rate*stallTime.Seconds()
-	if n == 0 || !crawls && silent < s.patient {
-		return false
-	}
-	s.patient *= 2
-	return true
 }

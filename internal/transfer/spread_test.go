@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/partial"
 	"github.com/urlsession/urlsession/internal/task"
 	"github.com/urlsession/urlsession/internal/transport"
 	. "github.com/urlsession/urlsession/urlsessiontest"
@@ -292,18 +293,23 @@ func TestSpreadFaults(t *testing.T) {
 	}
 }
 
-// A file that changes in the midst starts anew, and is of the new version alone.
+// A file that changes in the midst starts anew, and is of the new version alone; so does one of which a part was not what it
+// was to be.
 func TestSpreadChanged(t *testing.T) {
 	changed := Body{Seed: 2, Size: big.Size}
-	for name, step := range map[string]Step{
-		"same length, If-Range ignored": All(Changed(Resource{Content: changed, ETag: `"v2"`}), IgnoreIfRange()),
-		"If-Range heeded":               Changed(Resource{Content: changed, ETag: `"v2"`}),
+	for name, c := range map[string]struct {
+		step Step
+		want Body
+	}{
+		"same length, If-Range ignored": {All(Changed(Resource{Content: changed, ETag: `"v2"`}), IgnoreIfRange()), changed},
+		"If-Range heeded":               {Changed(Resource{Content: changed, ETag: `"v2"`}), changed},
+		"goes on behind its range":      {All(RangeBodyOff(10), Chunked()), big},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spreadOver(t, 4, func(t *testing.T, d *spreading) {
-				d.srv.Script("/f", Honest(), Honest(), Honest(), step)
+				d.srv.Script("/f", Honest(), Honest(), Honest(), c.step)
 				res, err := Run(t.Context(), d.a)
-				wantFile(t, res, err, changed)
+				wantFile(t, res, err, c.want)
 				requests := d.srv.RequestsTo("/f")
 				if last := requests[len(requests)-1]; last.Range() != "" {
 					t.Errorf("the last request asks for %s", last.Range())
@@ -323,7 +329,7 @@ func TestSpreadSlowTail(t *testing.T) {
 		d.mustRun(t, big)
 		without = time.Since(d.start)
 	})
-	for n := 1; n <= 6; n++ {
+	for _, n := range []int{1, 2, 4} { // the first, the first to join, one of several
 		for name, step := range map[string]Step{
 			"stalls at once": StallAt(AtBody(0), Forever),
 			"stalls":         StallAt(AtBody(500_000), Forever),
@@ -406,6 +412,131 @@ func TestSpreadLost(t *testing.T) {
 			}
 			d.resume(t, big, res.ResumeData)
 		})
+	})
+}
+
+// What fails in the end before it has left is not the attempt's only request.
+func TestSpreadIsSent(t *testing.T) {
+	spreadOver(t, 2, func(t *testing.T, d *spreading) {
+		d.srv.Script("/f", Truncate(2<<20))
+		rt := d.a.RoundTripper
+		var asked atomic.Int32
+		d.a.RoundTripper = further{rt, func(r *http.Request) (*http.Response, error) {
+			if asked.Add(1) == 1 {
+				return rt.RoundTrip(r)
+			}
+			return nil, &task.Error{Op: "GET", Code: task.CannotConnect, Unsent: true, Err: errors.New("refused")}
+		}}
+		res, err := Run(t.Context(), d.a)
+		wantCode(t, err, task.CannotConnect)
+		if err.(*task.Error).Unsent || res.Unsent {
+			t.Error("it says that nothing had left")
+		}
+	})
+}
+
+// A panic of the Observer ends all connections.
+func TestSpreadObserverPanics(t *testing.T) {
+	spreadOver(t, 4, func(t *testing.T, d *spreading) {
+		d.seen.onReceived = func(int64) {
+			if time.Since(d.start) > 2*time.Second {
+				d.seen.onReceived = nil
+				panic("the app's")
+			}
+		}
+		func() {
+			defer func() {
+				if got := recover(); got != "the app's" {
+					t.Errorf("panic %v", got)
+				}
+			}()
+			_, _ = Run(t.Context(), d.a)
+		}()
+		if d.hosts.peak != 3 || d.hosts.out != 0 {
+			t.Errorf("%d connections were taken, %d are out", d.hosts.peak, d.hosts.out)
+		}
+		d.a = again(d.a)
+		d.seen = d.a.Observer.(*observer)
+		d.mustRun(t, big)
+	})
+}
+
+// A hole is asked for by its bounds, and an answer that goes beyond them is of no use.
+func TestHoleIsBounded(t *testing.T) {
+	srv, a := newFixture(t)
+	f, err := partial.Open(filepath.Join(filepath.Dir(a.Spec.Download.Path), partial.Name("file.bin", partial.Key(a.Spec.Request.URL, a.Spec.Download.Path))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Begin(partial.Validator{ETag: `"v1"`}, file.Size); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range [][2]int64{{100_000, 150_000}, {200_000, 250_000}} {
+		if _, err := f.WriteAt(file.Bytes()[r[0]:r[1]], r[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	srv.Script("/f", Truncate(40_000), Honest(), Partial(150_000, file.Size-1))
+	_, err = Run(t.Context(), a)
+	wantCode(t, err, task.ConnectionLost)
+	a = again(a)
+	res, err := Run(t.Context(), a)
+	wantFile(t, res, err, file)
+	wantRanges(t, srv, `0-99999 if "v1", 40000-99999 if "v1", 150000-199999 if "v1", -`)
+	if got := a.Observer.(*observer).received[0]; got != 140_000 {
+		t.Errorf("it began with %d bytes", got)
+	}
+}
+
+// What a file's beginning has come to is hashed while the rest is on its way.
+func TestFollower(t *testing.T) {
+	part := filepath.Join(t.TempDir(), partial.Name("x", partial.Key("u", "x")))
+	synctest.Test(t, func(t *testing.T) {
+		f, err := partial.Open(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Discard()
+		content := Body{Seed: 1, Size: 5 << 20}
+		if err := f.Begin(partial.Validator{}, content.Size); err != nil {
+			t.Fatal(err)
+		}
+		var v verifier
+		for _, s := range []string{fmt.Sprintf("sha-256=%x", content.SHA256()), "md5=" + strings.Repeat("0", 32)} {
+			e, err := parseDigest(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.want(e)
+		}
+		if err := v.prepare(t.Context(), f, 0); err != nil {
+			t.Fatal(err)
+		}
+		follow := v.follow(t.Context(), f)
+		write := func(from, to int64) {
+			p := content.Bytes()[from:to]
+			if _, err := f.WriteAt(p, from); err != nil {
+				t.Fatal(err)
+			}
+			v.write(p, from)
+			follow.wake()
+			synctest.Wait()
+		}
+		for _, w := range [][3]int64{{0, 1000, 1000}, {2 << 20, 4 << 20, 1000}, {1000, 2 << 20, 4 << 20}, {4 << 20, 5 << 20, 5 << 20}} {
+			write(w[0], w[1])
+			for _, h := range v.hashes {
+				if h.upto != w[2] {
+					t.Errorf("after %d to %d %s is at %d, want %d", w[0], w[1], h.name, h.upto, w[2])
+				}
+			}
+		}
+		follow.end()
+		if got := fmt.Sprintf("%x", v.hashes[0].Sum(nil)); got != fmt.Sprintf("%x", content.SHA256()) {
+			t.Errorf("sha-256 is %s", got)
+		}
 	})
 }
 
