@@ -48,6 +48,8 @@ type ramp struct {
 	bytes   int64         // that had come by then
 	settled bool          // the first rate was measured, and nothing is under way
 
+	excused bool // a step failed by its own connections, and none has gained since
+
 	rest  time.Duration // the next pause; 0: firstRest
 	until time.Duration // no step before
 }
@@ -57,7 +59,7 @@ type glance struct {
 	now         time.Duration
 	connections int           // that there are, but for the late ones
 	fresh       int           // of them, have not brought a byte yet
-	late        int           // others, which should have brought one by now
+	late        int           // others, which should have brought one by now, or of the last step crawl
 	disturbed   bool          // one has ended a request, or given up, since the last glance
 	reply       time.Duration // how long the newest took to bring its first
 	bytes       int64         // that have come over all of them, ever, again or not
@@ -71,8 +73,8 @@ func (r *ramp) busy() bool { return r.from > 0 || !r.settled }
 func (r *ramp) look(g glance) int {
 	switch {
 	case r.from == 0 || g.connections > r.from:
-	case g.late > 0: // nothing can be said of the step, and others may do better
-		r.from = 0
+	case g.late > 0 && !r.excused: // nothing can be said of the step, and others may do better
+		r.from, r.excused = 0, true
 		r.mark(g)
 	default: // those of the step have gone
 		r.fail(g.now)
@@ -90,7 +92,7 @@ func (r *ramp) look(g glance) int {
 	if r.from > 0 {
 		switch gain := r.gain(rate, g.connections); {
 		case gain >= surelyGained || window >= doubtTime && (gain >= leastGain || rate < r.before*staleRate):
-			r.from, r.rest = 0, 0
+			r.from, r.rest, r.excused = 0, 0, false
 		case window < doubtTime:
 			return 0
 		default:

@@ -49,6 +49,7 @@ type spread struct {
 	reply   time.Duration // how long the newest of all took
 	looked  time.Duration
 	patient time.Duration // how long a connection may stall now
+	stepped time.Duration // when the ramp added some last
 	told    int64         // the Observer knows of so many bytes
 
 	disturbed bool // a segment has ended since the last look

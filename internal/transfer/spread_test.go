@@ -340,7 +340,10 @@ func TestSpreadSlowTail(t *testing.T) {
 				spreadOver(t, 6, func(t *testing.T, d *spreading) {
 					d.srv.Always("/f", OnConnection(n, step))
 					d.mustRun(t, big)
-					limit := without * 6 / 5 * 115 / 100 // one connection in six is missing, and what its own takeover takes
+					limit := without * 115 / 100
+					if name == "is slow" {
+						limit = without * 6 / 5 * 110 / 100 // and is left alone: at worst one connection in six is missing
+					}
 					if n == 1 {
 						limit += time.Second // it is noticed before others are there
 					}
@@ -552,8 +555,8 @@ func (d *spreading) resume(t *testing.T, body Body, data *task.ResumeData) {
 	d.a = again(d.a)
 	d.seen = d.a.Observer.(*observer)
 	d.mustRun(t, body)
-	if d.seen.received[0] < body.Size-missing {
-		t.Errorf("it began with %d of %d bytes", d.seen.received[0], body.Size-missing)
+	if d.seen.received[0] < body.Size-missing || !slices.IsSorted(d.seen.received) {
+		t.Errorf("%d of %d bytes were held, and it received %v", body.Size-missing, body.Size, d.seen.received)
 	}
 	if sent = d.srv.Sent("/f") - sent; sent > missing+2<<20 {
 		t.Errorf("%d bytes were sent, and %d were missing", sent, missing)

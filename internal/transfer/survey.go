@@ -56,8 +56,8 @@ func (s *spread) survey() glance {
 		case g.cut:
 		case s.useless(g, now):
 			cut = append(cut, g)
-		case g.begun() || g.resp != nil:
-		case now-g.asked < max(lateTime, replyTimes*s.own):
+		case g.resp != nil, g.begun() && !(g.asked >= s.stepped && s.crawls(g)):
+		case !g.begun() && now-g.asked < max(lateTime, replyTimes*s.own):
 			v.fresh++
 		default:
 			v.late++
@@ -89,18 +89,29 @@ func (s *spread) useless(g *segment, now time.Duration) bool {
 		s.ramp.fail(now)
 		return true
 	}
-	sum, n := 0., 0
+	sum, _ := s.others(g)
+	slow := s.crawls(g) && now-g.began >= s.patient &&
+		float64(s.pieces.stop(g.stretch)-g.at) > g.rate*stallTime.Seconds()
+	if sum == 0 || !slow && silent < s.patient {
+		return false
+	}
+	s.patient *= 2
+	return true
+}
+
+// crawls reports whether a segment brings far less than the others do. Called with mu.
+func (s *spread) crawls(g *segment) bool {
+	sum, n := s.others(g)
+	return g.rate >= 0 && g.rate < sum*crawlPart/float64(max(n, 1))
+}
+
+// others is what the n others that bring something bring together. Called with mu.
+func (s *spread) others(g *segment) (sum float64, n int) {
 	for _, other := range s.live {
 		if other != g && other.rate > 0 {
 			sum += other.rate
 			n++
 		}
 	}
-	crawls := g.rate >= 0 && g.rate < sum*crawlPart/float64(max(n, 1)) && now-g.began >= s.patient &&
-		float64(s.pieces.stop(g.stretch)-g.at) > g.rate*stallTime.Seconds()
-	if n == 0 || !crawls && silent < s.patient {
-		return false
-	}
-	s.patient *= 2
-	return true
+	return sum, n
 }
