@@ -80,3 +80,15 @@ func (a *acceptor) close() {
 	a.mu.Unlock()
 	a.running.Wait()
 }
+
+// reset ends the connections that are open by RST.
+func (a *acceptor) reset() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for c := range a.open {
+		if l, ok := c.(interface{ SetLinger(int) error }); ok {
+			l.SetLinger(0)
+		}
+		c.Close()
+	}
+}

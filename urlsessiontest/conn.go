@@ -62,7 +62,7 @@ func (c *conn) serveRequest() error {
 	}
 	c.unread = req.Body != http.NoBody
 	rec := c.server.arrived(c, req)
-	r := c.server.reply(req)
+	r := c.server.reply(c.id, req)
 	err = c.receive(r, req, rec)
 	if err == nil {
 		rec.update(func(q *Request) { q.Status = r.Status })

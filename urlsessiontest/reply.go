@@ -51,6 +51,7 @@ type Reply struct {
 	Trailing []byte
 
 	server       *Server
+	connection   int // its number: see Request.Connection
 	resource     *Resource
 	contentRange *contentRange // what an honest 206 says
 	bodyToHEAD   bool
@@ -79,6 +80,27 @@ func All(steps ...Step) Step {
 func When(cond func(*http.Request) bool, steps ...Step) Step {
 	return func(r *Reply) {
 		if cond(r.Request) {
+			All(steps...)(r)
+		}
+	}
+}
+
+// OnConnection applies the steps only to requests that come by the nth connection
+// that the server has accepted, from 1: one of several that stalls, crawls or
+// lies.
+func OnConnection(n int, steps ...Step) Step {
+	return func(r *Reply) {
+		if r.connection == n {
+			All(steps...)(r)
+		}
+	}
+}
+
+// Beyond applies the steps only to requests that come while the server answers n
+// others or more, as in Beyond(2, Status(503)): a server that limits its clients.
+func Beyond(n int, steps ...Step) Step {
+	return func(r *Reply) {
+		if r.server.Load().Requests > n {
 			All(steps...)(r)
 		}
 	}

@@ -88,8 +88,8 @@ func (s *Server) next(p *path) Step {
 	return Honest()
 }
 
-// reply decides the answer to req.
-func (s *Server) reply(req *http.Request) *Reply {
+// reply decides the answer to req, which came by connection conn.
+func (s *Server) reply(conn int, req *http.Request) *Reply {
 	name := req.URL.Path
 	s.mu.Lock()
 	p := s.path(name)
@@ -103,7 +103,7 @@ func (s *Server) reply(req *http.Request) *Reply {
 
 	shown := req.WithContext(s.conns.ctx)
 	shown.Body = http.NoBody
-	r := &Reply{Request: shown, server: s, upload: readAll()}
+	r := &Reply{Request: shown, server: s, connection: conn, upload: readAll()}
 	r.Become(res)
 	// HTTP/1.0 is answered and closed, whatever it asks for.
 	r.Close = req.Close || !req.ProtoAtLeast(1, 1)

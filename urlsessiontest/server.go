@@ -149,3 +149,7 @@ func (s *Server) Client() *http.Client {
 	s.clients = append(s.clients, t)
 	return &http.Client{Transport: t}
 }
+
+// Disconnect resets every connection that is open, as a failing network does.
+// The server goes on.
+func (s *Server) Disconnect() { s.conns.reset() }

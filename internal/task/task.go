@@ -159,7 +159,9 @@ type Policy struct {
 	AllowsExpensive      bool `json:"allowsExpensive"`
 	AllowsConstrained    bool `json:"allowsConstrained"`
 
-	Connections int `json:"connections,omitempty"` // most that a download takes; 0: as many as its host may have
+	// Connections is the most that a download takes, its first one included; 0: as many as its host may have; 1: one, over
+	// which the holes of a part file are fetched one after the other. Further ones are taken only while they help.
+	Connections int `json:"connections,omitempty"`
 
 	Cache CachePolicy `json:"cache,omitempty"` // data and upload tasks of a session that has a cache
 

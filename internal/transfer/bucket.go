@@ -33,8 +33,8 @@ const (
 	burst = 0.15
 	// ahead is how many seconds' bytes may be out, but for pieces of the least size.
 	ahead = 0.05
-	// pieces is how many pieces those are, where it is not their turn that attempts wait for but the bucket.
-	pieces = 4
+	// portions is how many pieces those are, where it is not their turn that attempts wait for but the bucket.
+	portions = 4
 	// least is how many seconds' bytes a piece has at least.
 	least = 0.001
 )
@@ -116,7 +116,7 @@ func (b *bucket) fill() {
 // make up for.
 func (b *bucket) piece(n int) float64 {
 	room := ahead*b.rate - b.out
-	return min(float64(n), math.Ceil(max(room/pieces, min(room, math.Floor(b.tokens)), least*b.rate)))
+	return min(float64(n), math.Ceil(max(room/portions, min(room, math.Floor(b.tokens)), least*b.rate)))
 }
 
 // grant takes a piece of n bytes, where it may pass by now; else it returns 0.

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/sha256"
@@ -12,6 +13,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // An algorithm is one of those that a digest may be of.
@@ -38,11 +40,14 @@ func algorithmNamed(name string) *algorithm {
 	return nil
 }
 
-// A verifier hashes a file while it is written and compares it with what it must be.
+// A verifier hashes a file while it is written and compares it with what it must be. Its methods are called by one
+// goroutine at a time, but for write and the follower's, which may run beside one another.
 type verifier struct {
 	wanted  []expectation // by the user: they last
 	claimed []expectation // by the response: they go with it
-	hashes  []running
+
+	mu     sync.Mutex // of what the hashes have come to
+	hashes []running
 }
 
 // running is one hash on its way through the file.
@@ -76,7 +81,8 @@ func (v *verifier) asked() bool { return len(v.wanted) > 0 }
 // restart forgets what was hashed and what a response claimed.
 func (v *verifier) restart() { v.claimed, v.hashes = nil, nil }
 
-// prepare starts the hashes that the expectations need, and brings all of them to position upto by reading file.
+// prepare starts the hashes that the expectations need, and brings all of them to position upto by reading file, those
+// that lag far behind at once.
 func (v *verifier) prepare(ctx context.Context, file io.ReaderAt, upto int64) error {
 	for _, list := range [][]expectation{v.wanted, v.claimed} {
 		for _, e := range list {
@@ -85,23 +91,46 @@ func (v *verifier) prepare(ctx context.Context, file io.ReaderAt, upto int64) er
 			}
 		}
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.catchUp(ctx, file, upto)
+}
+
+// parallelBytes is from how many bytes on each hash has a goroutine of its own.
+const parallelBytes = 1 << 20
+
+// catchUp brings all hashes to position upto. Called with mu.
+func (v *verifier) catchUp(ctx context.Context, file io.ReaderAt, upto int64) error {
+	if len(v.hashes) == 1 {
+		return v.hashes[0].read(ctx, file, upto)
+	}
+	var behind sync.WaitGroup
+	errs := make([]error, len(v.hashes))
 	for i := range v.hashes {
 		h := &v.hashes[i]
-		if h.upto == upto {
+		if upto-h.upto < parallelBytes || i == len(v.hashes)-1 {
+			errs[i] = h.read(ctx, file, upto)
 			continue
 		}
-		buf := takeBuffer(upto - h.upto)
-		n, err := io.CopyBuffer(writerOnly{h}, untilDone{ctx, io.NewSectionReader(file, h.upto, upto-h.upto)}, buf.b)
-		buf.free()
-		h.upto += n
-		if err != nil {
-			return err
-		}
-		if h.upto != upto {
-			return io.ErrUnexpectedEOF
-		}
+		behind.Go(func() { errs[i] = h.read(ctx, file, upto) })
 	}
-	return nil
+	behind.Wait()
+	return cmp.Or(errs...)
+}
+
+// read hashes the file's bytes up to position upto.
+func (h *running) read(ctx context.Context, file io.ReaderAt, upto int64) error {
+	if h.upto == upto {
+		return nil
+	}
+	buf := takeBuffer(upto - h.upto)
+	defer buf.free()
+	n, err := io.CopyBuffer(writerOnly{h}, untilDone{ctx, io.NewSectionReader(file, h.upto, upto-h.upto)}, buf.b)
+	h.upto += n
+	if err == nil && h.upto != upto {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // writerOnly hides that a hash may read by itself, so that the given buffer is used.
@@ -129,11 +158,18 @@ func (v *verifier) running(a *algorithm) *running {
 	return nil
 }
 
-// write hashes the file's next bytes.
-func (v *verifier) write(p []byte) {
+// write hashes bytes that were written to the file at position at, where they are the next ones. Those that are not,
+// or come while the follower hashes, are read later.
+func (v *verifier) write(p []byte, at int64) {
+	if !v.mu.TryLock() {
+		return
+	}
+	defer v.mu.Unlock()
 	for i := range v.hashes {
-		v.hashes[i].Write(p)
-		v.hashes[i].upto += int64(len(p))
+		if h := &v.hashes[i]; h.upto == at {
+			h.Write(p)
+			h.upto += int64(len(p))
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ type download struct {
 	body   *requestBody // of a request other than GET; nil: none
 
 	useless string // why the server's answer to a range was discarded
+	alone   bool   // no further connections are tried
 	told    bool   // the Observer knows a response whose body is, or goes on in, the part file
 	ended   bool   // the part file is no more: it has its final name, or was set aside
 	foreign bool   // what is in the part file can never be gone on from: it answers no GET, or is not the file
@@ -110,7 +111,7 @@ func (d *download) readDigestFile() error {
 func (d *download) fetch(ctx context.Context) error {
 	whole := d.Spec.Request.Method != http.MethodGet // only a GET is gone on with
 	for {
-		h := held{d.part.Prefix(), d.part.Total(), d.part.Validator(), d.digest.asked() || d.to.spec.DigestFile != ""}
+		h := d.held()
 		var q question
 		if !whole {
 			q = h.ask()
@@ -176,16 +177,16 @@ func (d *download) take(ctx context.Context, q question, h held, resp *http.Resp
 	case takeRange:
 		return d.takeRange(ctx, span, resp)
 	}
-	return true, d.takeWhole(ctx, resp)
+	return d.takeWhole(ctx, resp)
 }
 
 // takeWhole makes a response's body the file, from byte 0.
-func (d *download) takeWhole(ctx context.Context, resp *http.Response) error {
+func (d *download) takeWhole(ctx context.Context, resp *http.Response) (done bool, err error) {
 	if err := d.tell(ctx, resp); err != nil {
-		return err
+		return false, err
 	}
 	if err := d.named(resp); err != nil {
-		return err
+		return false, err
 	}
 	total := contentLength(resp)
 	var validator partial.Validator
@@ -196,7 +197,7 @@ func (d *download) takeWhole(ctx context.Context, resp *http.Response) error {
 		validator = partial.FromHeader(resp.Header)
 	}
 	if err := d.part.Begin(validator, total); err != nil {
-		return fileError("empty part file", d.to.part, err, task.CannotWriteFile)
+		return false, fileError("empty part file", d.to.part, err, task.CannotWriteFile)
 	}
 	d.told = true
 	d.digest.restart()
@@ -205,10 +206,9 @@ func (d *download) takeWhole(ctx context.Context, resp *http.Response) error {
 		d.digest.claim(messageDigests(resp.Header)...)
 	}
 	if err := d.hash(ctx, 0); err != nil {
-		return err
+		return false, err
 	}
-	_, err := d.receive(ctx, resp, 0, total)
-	return err
+	return d.fill(ctx, resp, 0, total)
 }
 
 // takeRange makes a 206's body the file's bytes from span on. done is false when a server honestly sends fewer bytes
@@ -232,8 +232,20 @@ func (d *download) takeRange(ctx context.Context, span contentRange, resp *http.
 	if err := d.hash(ctx, span.first); err != nil {
 		return false, err
 	}
-	end, err := d.receive(ctx, resp, span.first, span.end)
-	return end == span.total, err
+	return d.fill(ctx, resp, span.first, span.end)
+}
+
+// fill writes a response's body to the part file: see receive. Where it helps, further connections bring what else is
+// missing. done says that nothing is.
+func (d *download) fill(ctx context.Context, resp *http.Response, from, end int64) (done bool, err error) {
+	if d.spreads(resp) {
+		return d.spread(resp, from, end)
+	}
+	if err := d.receive(ctx, resp, from, end); err != nil {
+		return false, err
+	}
+	total := d.part.Total()
+	return total < 0 || d.part.Prefix() == total, nil
 }
 
 // contentIsStored reports whether the digests in resp's header are of the bytes that are stored: not of a body that a
@@ -341,7 +353,7 @@ func (d *download) abandon() {
 // resumable reports whether the part file's bytes, of whatever number, can be gone on from.
 func (d *download) resumable() bool {
 	return d.Spec.Request.Method == http.MethodGet && !d.foreign &&
-		(d.part.Validator().Strong() || d.digest.asked() || d.to.spec.DigestFile != "")
+		(d.part.Validator().Strong() || d.proven())
 }
 
 func (d *download) resumeData(held partial.Ranges) *task.ResumeData {

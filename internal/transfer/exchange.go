@@ -19,6 +19,7 @@ type run struct {
 	ctx      context.Context // that the caller, or the idle timer, ends
 	idle     idleTimer
 	metrics  transport.Metrics
+	further  []task.Transaction // of a download's further connections
 	result   Result
 	observed error // what the Observer returned
 }

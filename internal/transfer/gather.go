@@ -66,8 +66,9 @@ func (g *gatherer) write() {
 	if len(p) == 0 {
 		return
 	}
-	n, err := g.d.part.WriteAt(p, g.at+int64(g.written))
-	g.d.digest.write(p[:n])
+	at := g.at + int64(g.written)
+	n, err := g.d.part.WriteAt(p, at)
+	g.d.digest.write(p[:n], at)
 	g.written += n
 	if err != nil {
 		g.err = fileError("write part file", g.d.to.part, err, task.CannotWriteFile)

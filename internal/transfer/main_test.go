@@ -20,7 +20,12 @@ import (
 	"github.com/urlsession/urlsession/urlsessiontest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(killedURL) != "" {
+		downloadUntilKilled()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // file is what most tests download: more than a gathered write.
 var file = urlsessiontest.Body{Seed: 1, Size: 300_000}

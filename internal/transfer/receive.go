@@ -11,10 +11,10 @@ import (
 )
 
 // receive writes a response's body to the part file, from byte from on, and hashes it. end is the byte that must be the
-// one after its last; -1: whatever the body's end says. It returns the position reached; without an error it is end.
+// one after its last; -1: whatever the body's end says.
 //
 // A body that is longer than end promises is of no known version: what the part file has is forgotten.
-func (d *download) receive(ctx context.Context, resp *http.Response, from, end int64) (int64, error) {
+func (d *download) receive(ctx context.Context, resp *http.Response, from, end int64) error {
 	size, total := int64(-1), d.part.Total()
 	if end >= 0 {
 		size = end - from
@@ -23,31 +23,33 @@ func (d *download) receive(ctx context.Context, resp *http.Response, from, end i
 	defer buf.free()
 	d.gather.begin(d, buf.b, from)
 	defer d.gather.end()
-	d.Observer.Received(from, total)
+	held := d.part.Written()
+	behind := held.Total() - held.Prefix() // is here already
+	d.Observer.Received(from+behind, total)
 
 	for at := from; ; {
 		n, err := d.read(ctx, resp.Body, d.gather.room())
 		if n > 0 {
 			at += int64(n)
-			d.Observer.Received(at, total)
+			d.Observer.Received(at+behind, total)
 		}
 		if end >= 0 && at > end {
 			d.gather.end()
 			d.part.Begin(d.part.Validator(), -1)
-			return from, d.fail(task.BadServerResponse, resp.StatusCode,
+			return d.fail(task.BadServerResponse, resp.StatusCode,
 				fmt.Errorf("the body goes on after its %d bytes", size))
 		}
 		if failed := d.gather.added(n, err != nil || at == end); failed != nil {
-			return at, failed
+			return failed
 		}
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF) && end >= 0 && at < end:
-			return at, d.wireError(fmt.Errorf("the body ends at byte %d, and %d were promised: %w", at, end, io.ErrUnexpectedEOF))
+			return d.wireError(fmt.Errorf("the body ends at byte %d, and %d were promised: %w", at, end, io.ErrUnexpectedEOF))
 		case errors.Is(err, io.EOF):
-			return at, nil
+			return nil
 		default:
-			return at, d.wireError(err)
+			return d.wireError(err)
 		}
 	}
 }

@@ -2,7 +2,9 @@
 // task's body into memory, an upload. When a task runs, whether it runs again and who is told is package engine's.
 //
 // An attempt is one call of Run, in the caller's goroutine. It sends one request, and more of them where redirects,
-// a resume that the server does not honour, or ranges shorter than asked for need them.
+// a resume that the server does not honour, or ranges shorter than asked for need them. A large download sends more at once,
+// over further connections, as long as each of them makes it faster: spread.go conducts, ramp.go says how many, pieces.go
+// which bytes, segment.go is one of them.
 package transfer
 
 import (
@@ -126,6 +128,7 @@ func Run(ctx context.Context, a *Attempt) (Result, error) {
 	}
 	r.result.Transactions = r.metrics.Transactions()
 	r.result.Unsent = r.unsent()
+	r.result.Transactions = append(r.result.Transactions, r.further...)
 	if e, ok := err.(*task.Error); ok && e.Unsent && r.applied() {
 		sent := *e
 		sent.Unsent = false
