@@ -153,8 +153,13 @@ func (r *run) read(ctx context.Context, body io.Reader, p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := body.Read(p[:taken])
-	r.Limits.settle(received, taken, n)
+	return r.readTaken(body, p[:taken])
+}
+
+// readTaken is read of bytes that take has let pass.
+func (r *run) readTaken(body io.Reader, p []byte) (int, error) {
+	n, err := body.Read(p)
+	r.Limits.settle(received, len(p), n)
 	if n > 0 {
 		r.idle.touch()
 	}
