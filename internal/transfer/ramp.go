@@ -89,7 +89,7 @@ func (r *ramp) look(g glance) int {
 	}
 	window := g.now - r.since
 	least := min(max(settleLeast, 2*g.reply), settleMost)
-	if r.settled && r.from == 0 { // there is time
+	if r.from == 0 && r.rest > 0 { // there is time
 		least = max(least, doubtTime)
 	}
 	if window < least || window < doubtTime && g.bytes-r.bytes < settleBytes || window < settleMost && g.bytes == 0 {

@@ -62,7 +62,7 @@ func TestRamp(t *testing.T) {
 				return 500 * mb
 			}
 			return 30 * mb * float64(n)
-		}, "350ms:1>2 450ms:2>4 550ms:4>6"},
+		}, "200ms:1>2 300ms:2>4 400ms:4>6"},
 		"a small burst first": {6, 1 << 30, time.Millisecond, func(n int, at time.Duration) float64 {
 			if at < 100*time.Millisecond {
 				return 90 * mb
