@@ -24,10 +24,11 @@ const (
 	// much.
 	doubtTime = 250 * time.Millisecond
 
-	// A step of connections gains 1 if each of them brings as much as each of those before. From surelyGained on it is
-	// taken at once; what has gained less in the end is taken back, or than leastGain, where both rates are known well.
-	surelyGained = 0.5
-	leastGain    = 0.3
+	// hurry is for how long after the beginning less will do.
+	hurry = 1500 * time.Millisecond
+
+	// A step of connections gains 1 if each of them brings as much as each of those before. From leastGain on it is kept.
+	leastGain = 0.5
 
 	// firstRest follows a step without gain. Each further one doubles it, up to longestRest.
 	firstRest   = time.Second
@@ -41,7 +42,6 @@ type ramp struct {
 
 	from   int     // how many there were before the step that is watched; 0: none is
 	before float64 // bytes a second, then
-	known  bool    // well
 
 	// The step that was taken back last, and what it brought. The first one without gain is taken again at once where without
 	// it that is far less: what it was compared with was too much then, as of a server that lets a burst pass first.
@@ -89,19 +89,18 @@ func (r *ramp) look(g glance) int {
 	}
 	window := g.now - r.since
 	least := min(max(settleLeast, 2*g.reply), settleMost)
-	if r.from == 0 && r.rest > 0 { // there is time
+	if g.now >= hurry || r.from == 0 && r.rest > 0 {
 		least = max(least, doubtTime)
 	}
 	if window < least || window < doubtTime && g.bytes-r.bytes < settleBytes || window < settleMost && g.bytes == 0 {
 		return 0
 	}
 	rate := float64(g.bytes-r.bytes) / window.Seconds()
-	known := window >= doubtTime
 	if r.from > 0 {
 		switch gain := gain(r.before, r.from, rate, g.connections); {
-		case gain >= surelyGained || known && r.known && gain >= leastGain:
+		case gain >= leastGain:
 			r.from, r.rest, r.excused = 0, 0, false
-		case !known:
+		case window < doubtTime:
 			return 0
 		default:
 			back := r.from - g.connections
@@ -114,7 +113,7 @@ func (r *ramp) look(g glance) int {
 	r.mark(g)
 	r.settled = true
 	if r.tried == g.connections+r.triedBy && r.rest == firstRest &&
-		gain(rate, g.connections, r.triedRate, r.tried) >= surelyGained {
+		gain(rate, g.connections, r.triedRate, r.tried) >= leastGain {
 		r.until = g.now
 	}
 	r.tried = 0
@@ -126,7 +125,7 @@ func (r *ramp) look(g glance) int {
 		max(rate, float64(g.bytes)/g.now.Seconds()) >= spreadRate || float64(g.missing) <= rate*spreadTime.Seconds() {
 		return 0
 	}
-	r.from, r.before, r.known = g.connections, rate, known
+	r.from, r.before = g.connections, rate
 	return more
 }
 

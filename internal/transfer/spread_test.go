@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -776,4 +777,39 @@ func TestSpreadDiskFails(t *testing.T) {
 			t.Error("a file in a folder that is gone")
 		}
 	})
+}
+
+// Cancelled at any moment, again and again, it goes on from what it had, and is whole in the end.
+func TestSpreadCancelledOften(t *testing.T) {
+	for seed := range uint64(12) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		spreadOver(t, 5, func(t *testing.T, d *spreading) {
+			d.srv.Publish("/f", Resource{Content: brief, ETag: `"v1"`, Digests: []Digest{ReprDigest("sha-256")}})
+			d.srv.Always("/f", When(func(*http.Request) bool { return rnd.IntN(5) == 0 }, Truncate(rnd.Int64N(1<<20))))
+			held := int64(0)
+			for n := 0; ; n++ {
+				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Duration(rnd.IntN(900))*time.Millisecond, context.Canceled)
+				res, err := Run(ctx, d.a)
+				cancel()
+				if err == nil {
+					wantFile(t, res, err, brief)
+					return
+				}
+				if seen := d.seen.received; len(seen) > 0 && (!slices.IsSorted(seen) || seen[0] < held || seen[len(seen)-1] > brief.Size) {
+					t.Fatalf("seed %d: it held %d bytes, and received %v", seed, held, seen)
+				}
+				if d.hosts.out != 0 {
+					t.Fatalf("seed %d: %d connections are out", seed, d.hosts.out)
+				}
+				if res.ResumeData != nil {
+					held = partial.Ranges(res.ResumeData.Held).Total()
+				}
+				if n > 100 {
+					t.Fatalf("seed %d: it does not end: %v", seed, err)
+				}
+				d.a = again(d.a)
+				d.seen = d.a.Observer.(*observer)
+			}
+		})
+	}
 }
