@@ -63,7 +63,7 @@ type glance struct {
 	now         time.Duration
 	connections int           // that there are, but for the late ones
 	fresh       int           // of them, have not brought a byte yet
-	late        int           // others, which should have brought one by now, or of the last step crawl
+	late        int           // others, which should have brought one by now, or crawl
 	disturbed   bool          // one has ended a request, or given up, since the last glance
 	reply       time.Duration // how long the newest took to bring its first
 	bytes       int64         // that have come over all of them, ever, again or not

@@ -50,7 +50,6 @@ type spread struct {
 	looked  time.Duration
 	usual   float64       // the mean rate of a connection; see expected
 	patient time.Duration // how long a connection may stall now
-	stepped time.Duration // when the ramp added some last
 	told    int64         // the Observer knows of so many bytes
 
 	disturbed bool // a segment has ended since the last look

@@ -65,7 +65,7 @@ func (s *spread) survey() glance {
 		case g.cut:
 		case s.useless(g, now):
 			cut = append(cut, g)
-		case g.resp != nil, g.begun() && !(g.asked >= s.stepped && s.crawls(g)):
+		case g.begun() && !s.crawls(g), g.resp != nil && !g.begun():
 		case !g.begun() && now-g.asked < max(lateTime, replyTimes*s.own):
 			v.fresh++
 		default:
