@@ -24,8 +24,7 @@ type model struct {
 
 	// beyond is how many bytes a part goes on with, some time after it should have ended.
 	beyond int64
-
-	start time.Time
+	start  time.Time
 
 	mu    sync.Mutex
 	conns int

@@ -21,6 +21,9 @@ const (
 	// bytes before has lost none.
 	mostFails = 3
 	forgiven  = 1 << 20
+
+	// mostTransactions is how many further requests are reported. A server that answers each with little needs many more.
+	mostTransactions = 1000
 )
 
 // A spread is a file that comes over several connections: the download's own, with which it begins, and further ones
@@ -186,7 +189,9 @@ func (s *spread) remove(g *segment) {
 	s.mu.Lock()
 	s.pieces.close(g.stretch)
 	s.mu.Unlock()
-	s.d.further = append(s.d.further, g.metrics.Transactions()...)
+	if len(s.d.further) < mostTransactions {
+		s.d.further = append(s.d.further, g.metrics.Transactions()...)
+	}
 }
 
 // cut ends a segment. What it has not brought is others' at once.

@@ -813,3 +813,24 @@ func TestSpreadCancelledOften(t *testing.T) {
 		})
 	}
 }
+
+// However little a server answers each request with, what is reported of them is bounded.
+func TestSpreadManyRequests(t *testing.T) {
+	spreadOver(t, 4, func(t *testing.T, d *spreading) {
+		d.srv.Publish("/f", Resource{Content: brief, ETag: `"v1"`})
+		d.srv.Script("/f", StallAt(AtBody(1<<20), Forever))
+		rt := d.a.RoundTripper
+		d.a.RoundTripper = further{rt, func(r *http.Request) (*http.Response, error) {
+			var first, last int64
+			if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &first, &last); err != nil {
+				return nil, err
+			}
+			r.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", first, min(last, first+4<<10-1)))
+			return rt.RoundTrip(r)
+		}}
+		res := d.mustRun(t, brief)
+		if n := len(res.Transactions); d.srv.Count("/f") < mostTransactions+100 || n > mostTransactions+1 {
+			t.Errorf("%d requests, %d transactions", d.srv.Count("/f"), n)
+		}
+	})
+}
