@@ -834,3 +834,42 @@ func TestSpreadManyRequests(t *testing.T) {
 		}
 	})
 }
+
+// Whenever a file changes, and however often the download is cancelled, what gets the final name is of one version: by an entity
+// tag, or by a date alone, and of a server that heeds no If-Range.
+func TestSpreadIsOfOneVersion(t *testing.T) {
+	old, young := brief, Body{Seed: 2, Size: brief.Size}
+	long := Body{Seed: 2, Size: brief.Size + 5}
+	for seed := range uint64(24) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		spreadOver(t, 5, func(t *testing.T, d *spreading) {
+			before, after := Resource{Content: old, ETag: `"v1"`}, Resource{Content: young, ETag: `"v2"`}
+			if seed%3 == 1 {
+				before.ETag, after.ETag = "", ""
+				before.LastModified, after.LastModified = d.start.Add(-2*time.Hour), d.start.Add(-time.Hour)
+			}
+			if seed%3 == 2 { // it lies about its version, but not about its length
+				after.Content, after.ETag = long, before.ETag
+			}
+			d.srv.Publish("/f", before)
+			if seed%2 == 0 {
+				d.srv.Always("/f", IgnoreIfRange())
+			}
+			change := time.AfterFunc(time.Duration(rnd.IntN(1800))*time.Millisecond, func() { d.srv.Publish("/f", after) })
+			defer change.Stop()
+			for {
+				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Duration(300+rnd.IntN(3000))*time.Millisecond, context.Canceled)
+				res, err := Run(ctx, d.a)
+				cancel()
+				if err != nil {
+					d.a = again(d.a)
+					continue
+				}
+				if old.CheckFile(res.Path) != nil && young.CheckFile(res.Path) != nil && long.CheckFile(res.Path) != nil {
+					t.Errorf("seed %d: it is neither", seed)
+				}
+				return
+			}
+		})
+	}
+}
