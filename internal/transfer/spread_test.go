@@ -785,7 +785,8 @@ func TestSpreadCancelledOften(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		spreadOver(t, 5, func(t *testing.T, d *spreading) {
 			d.srv.Publish("/f", Resource{Content: brief, ETag: `"v1"`, Digests: []Digest{ReprDigest("sha-256")}})
-			d.srv.Always("/f", When(func(*http.Request) bool { return rnd.IntN(5) == 0 }, Truncate(rnd.Int64N(1<<20))))
+			var requests atomic.Int32
+			d.srv.Always("/f", When(func(*http.Request) bool { return requests.Add(1)%5 == 0 }, Truncate(rnd.Int64N(1<<20))))
 			held := int64(0)
 			for n := 0; ; n++ {
 				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Duration(rnd.IntN(900))*time.Millisecond, context.Canceled)
