@@ -1,0 +1,90 @@
+package background
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/urlsession/urlsession"
+	. "github.com/urlsession/urlsession/urlsessiontest"
+)
+
+// spreadFile is what the origins of TestHostileSpread honestly have, and spreadRate what they give each connection, so that it
+// comes over several.
+var spreadFile = Body{Seed: 1, Size: 6 * mib}
+
+const spreadRate = 2 * mib
+
+// Every fault of an origin, once and for ever, in answer to the requests for parts of a file that comes over several connections:
+// it does the file no harm, for the first connection goes on. Where that one breaks off too, the download ends as any: in a
+// file that is whole and of one version, or in an error with a code and no file. In a background session and in this process.
+func TestHostileSpread(t *testing.T) {
+	t.Parallel()
+	k := running(t)
+	folder := t.TempDir()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	defer cancel()
+	var all sync.WaitGroup
+	turns := make(chan struct{}, 48)
+	try := func(s *urlsession.Session, name string, f fault, prepare func(*Server)) {
+		all.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			srv := NewServer(ConnectionRate(spreadRate))
+			defer srv.Close()
+			srv.Publish("/f", Resource{Content: spreadFile, ETag: `"v1"`})
+			prepare(srv)
+			path := filepath.Join(folder, fmt.Sprintf("%x", name))
+			err := hostile(ctx, s, srv.URL, path, spreadFile, f)
+			if err == nil && srv.Load().PeakRequests < 2 {
+				err = fmt.Errorf("it had %d connections at most", srv.Load().PeakRequests)
+			}
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				for _, r := range srv.Requests() {
+					t.Logf("%s: %d by %d: %s %q: %d, %d bytes sent, from %v to %v", name, r.Number, r.Connection, r.Method, r.Range(), r.Status, r.Sent,
+						r.Time.Format(time.StampMilli), r.Ended.Format(time.StampMilli))
+				}
+			}
+			_ = os.Remove(path)
+		})
+	}
+	inProcess := func(c urlsession.Configuration) *urlsession.Session {
+		c.Proxy = urlsession.NoProxy()
+		s, err := urlsession.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+	ranged := func(r *http.Request) bool { return r.Header.Get("Range") != "" }
+	for _, background := range []bool{true, false} {
+		where, patiently, briefly := "in process", urlsession.Ephemeral(), urlsession.Ephemeral()
+		if background {
+			where, patiently, briefly = "background", k.configuration("com.example.patient"), k.configuration("com.example.brief")
+		}
+		patiently.TimeoutForRequest, patiently.TimeoutForResource = 10*time.Second, patience
+		briefly.TimeoutForRequest, briefly.TimeoutForResource = time.Second, 8*time.Second
+		long, short := inProcess(patiently), inProcess(briefly)
+		for _, f := range faults(spreadFile) {
+			harmless := f
+			harmless.heals, harmless.anything = true, false
+			try(long, f.name+"/once, "+where, harmless, func(s *Server) { s.Script("/f", Honest(), f.step) })
+			try(long, f.name+"/for ever, "+where, harmless, func(s *Server) { s.Always("/f", When(ranged, f.step)) })
+			try(short, f.name+"/and the first breaks off, "+where, f.stubborn(), func(s *Server) {
+				s.Script("/f", Truncate(spreadFile.Size/2))
+				s.Always("/f", When(ranged, f.step))
+			})
+		}
+	}
+	all.Wait()
+	if _, peak := k.resident(); peak > 256*mib && !*withRace {
+		t.Errorf("the daemon had %d MiB resident", peak>>20)
+	}
+}
