@@ -31,6 +31,8 @@ type fault struct {
 	heals bool
 	// endless: only the timeout for resource ends it.
 	endless bool
+	// starves: in answer to each request for a part it serves the beginning well, and never the end.
+	starves bool
 }
 
 // stubborn is the fault where it need not heal.
@@ -47,7 +49,7 @@ func faults(file Body) []fault {
 	return []fault{
 		// Lengths.
 		{name: "promises more", heals: true, step: LengthOff(100)},
-		{name: "promises less", step: LengthOff(-100), other: []Content{size(file.Size - 100)}},
+		{name: "promises less", starves: true, step: LengthOff(-100), other: []Content{size(file.Size - 100)}},
 		{name: "malformed length", step: SetHeader("Content-Length", "12x")},
 		{name: "negative length", step: SetHeader("Content-Length", "-1")},
 		{name: "no length", heals: true, step: NoLength()},
@@ -83,7 +85,7 @@ func faults(file Body) []fault {
 		// Time.
 		{name: "stall before header", heals: true, step: StallAt(BeforeHeader(), Forever)},
 		{name: "stall in header", heals: true, step: StallAt(MidHeader(), Forever)},
-		{name: "stall in body", heals: true, step: StallAt(AtBody(1000), Forever)},
+		{name: "stall in body", starves: true, heals: true, step: StallAt(AtBody(1000), Forever)},
 		{name: "stall at the end", heals: true, step: StallAt(AtBody(file.Size-1), Forever)},
 		{name: "slow loris header", step: SlowHeader(300 * time.Millisecond)},
 
@@ -103,8 +105,8 @@ func faults(file Body) []fault {
 		{name: "multipart", step: MultipartRange()},
 		{name: "body longer than range", step: RangeBodyOff(10)},
 		{name: "body longer than range, chunked", step: All(RangeBodyOff(10), Chunked())},
-		{name: "body shorter than range", step: RangeBodyOff(-10)},
-		{name: "body shorter than range, chunked", step: All(RangeBodyOff(-10), Chunked())},
+		{name: "body shorter than range", starves: true, step: RangeBodyOff(-10)},
+		{name: "body shorter than range, chunked", starves: true, step: All(RangeBodyOff(-10), Chunked())},
 		{name: "416", step: Unsatisfiable(fmt.Sprintf("bytes */%d", file.Size)), anything: true},
 		{name: "416 that lies", step: Unsatisfiable("bytes */100000"), anything: true},
 		{name: "416 without range", step: Unsatisfiable(""), anything: true},
