@@ -68,6 +68,8 @@ var scenes = map[string]scenario{
 	"empty":  resource(t.Resource{ETag: `"e"`}),
 	"small":  resource(t.Resource{Content: t.Bytes("hello, world\n"), ETag: `"s"`, ContentType: "text/plain"}),
 	"kept":   resource(t.Resource{Content: t.Bytes("hello, world\n"), ETag: `"k"`, Header: http.Header{"Cache-Control": {"max-age=3600"}}}),
+	// Held back each connection, so that a file comes over several.
+	"paced": {[]t.Option{t.ConnectionRate(8 * mib)}, func(srv *t.Server, _ []string) { srv.Publish("/f", version(1)) }},
 	"gzip": plain(func(srv *t.Server, _ []string) {
 		srv.Publish("/f", t.Resource{Content: t.Bytes("hello, world\n"), ContentType: "text/plain"})
 		srv.Always("/f", t.When(func(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") }, t.Gzip()))
