@@ -71,7 +71,7 @@ func TestHostileSpread(t *testing.T) {
 			where, patiently, briefly = "background", k.configuration("com.example.patient"), k.configuration("com.example.brief")
 		}
 		patiently.TimeoutForRequest, patiently.TimeoutForResource = 10*time.Second, patience
-		briefly.TimeoutForRequest, briefly.TimeoutForResource = time.Second, 15*time.Second
+		briefly.TimeoutForRequest, briefly.TimeoutForResource = 4*time.Second, 20*time.Second
 		long, short := open(patiently), open(briefly)
 		for _, f := range faults(spreadFile) {
 			harmless := f
