@@ -64,6 +64,9 @@ func ExampleChanged() {
 	}
 	defer resp.Body.Close()
 	fmt.Println(resp.Status, changed.Check(resp.Body))
+	if err := srv.WaitIdle(req.Context()); err != nil { // until what was sent is counted
+		fmt.Println(err)
+	}
 	fmt.Println(srv.Requests()[1].Range(), srv.Sent("/f"))
 	// Output:
 	// 200 OK <nil>

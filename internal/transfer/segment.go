@@ -205,7 +205,10 @@ func isOtherVersion(h held, resp *http.Response) bool {
 // sample measures the segment's rate, as an average that forgets half of the past every quarter second, and the least of it
 // and the last moment's. Called with spread.mu.
 func (g *segment) sample(now, since, moment time.Duration) {
-	bytes, silent := g.at-g.sampled, now-max(g.last, g.asked)
+	bytes, silent := g.at-g.sampled, now-max(g.last, g.asked, g.ready)
+	if g.paced {
+		silent = 0
+	}
 	g.sampled = g.at
 	switch {
 	case silent >= stallTime:
@@ -224,6 +227,8 @@ func (g *segment) sample(now, since, moment time.Duration) {
 		}
 	}
 	switch {
+	case g.paced && g.rate >= 0:
+		g.least = g.rate
 	case silent >= moment:
 		g.least = 0
 	case g.rate >= 0:

@@ -9,7 +9,7 @@ import (
 )
 
 // A connection whose turn at a limit takes long is not one that stands still, nor one that crawls: its rest is not asked for
-// again.
+// again. The ramp's own steps, whose pauses double, are few.
 func TestSpreadThatWaitsForALimit(t *testing.T) {
 	for _, c := range []struct {
 		rate   int64
@@ -28,7 +28,7 @@ func TestSpreadThatWaitsForALimit(t *testing.T) {
 				}
 				before := d.srv.Count("/f")
 				time.Sleep(time.Minute)
-				if asked := d.srv.Count("/f") - before; asked > 0 {
+				if asked := d.srv.Count("/f") - before; asked > 8 {
 					t.Errorf("at %d B/s, shared with %d others, %d requests more", c.rate, c.others, asked)
 				}
 				cancel()
