@@ -30,6 +30,9 @@ type Attempt struct {
 	// nothing. Where its rename was done, the download ends with that file.
 	Commit *task.Commit
 
+	// Upload is what an earlier attempt has told its Resumer last; nil: nothing that can be gone on from.
+	Upload *task.UploadState
+
 	// Answered are the answers to challenges of earlier attempts, at most one a protection space.
 	Answered []task.Answered
 
@@ -129,6 +132,9 @@ func Run(ctx context.Context, a *Attempt) (Result, error) {
 	r.result.Transactions = r.metrics.Transactions()
 	r.result.Unsent = r.unsent()
 	r.result.Transactions = append(r.result.Transactions, r.further...)
+	if r.upload != nil {
+		r.upload.conceal(r.result.Transactions)
+	}
 	if e, ok := err.(*task.Error); ok && e.Unsent && r.applied() {
 		sent := *e
 		sent.Unsent = false
