@@ -85,7 +85,7 @@ func (f *sharedFlags) register(cmd *cobra.Command) {
 
 	p.StringVar(&f.session, "session", "", "let the daemon do it, in the background session `ID`")
 	p.BoolVar(&f.detach, "detach", false, "with --session: print the new tasks' numbers and leave")
-	f.resumable = "no"
+	f.resumable = "auto"
 }
 
 // prepare refuses what must not stand in a command line, what is not built and what contradicts itself, and sets the
@@ -134,10 +134,10 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 // checkResumable refuses what later versions will obey.
 func (f *sharedFlags) checkResumable() error {
 	switch f.resumable {
-	case "no":
+	case "auto", "ietf", "no":
 		return nil
-	case "auto", "ietf", "tus":
-		return usagef("--resumable %s is not built yet: --resumable no works", f.resumable)
+	case "tus":
+		return usagef("--resumable tus is not built yet: auto, ietf and no work")
 	}
 	return usagef("--resumable %q: it is auto, ietf, tus or no", f.resumable)
 }
