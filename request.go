@@ -80,21 +80,26 @@ type Resumable int
 
 const (
 	// ResumableAuto offers a server draft-ietf-httpbis-resumable-upload in the request itself, where that is a POST, PUT or PATCH
-	// with more than 1 MiB of known length. A server that knows nothing of it takes it as a plain upload.
+	// with more than 1 MiB of known length. A server that knows nothing of it takes it as a plain upload; one that answers a POST
+	// with that it speaks tus 1.0 gets that.
 	ResumableAuto Resumable = iota
 	// ResumableIETF offers that of any length, and in each of its interop versions from 8 to 3.
 	ResumableIETF
+	// ResumableTus makes the upload by tus 1.0, whose creation URL is the request's: by POST, whatever its method.
+	ResumableTus
 	// ResumableNo sends a plain request, after a cut anew.
 	ResumableNo
 )
 
-// String is "auto", "ietf" or "no".
+// String is "auto", "ietf", "tus" or "no".
 func (r Resumable) String() string {
 	switch r {
 	case ResumableAuto:
 		return "auto"
 	case ResumableIETF:
 		return "ietf"
+	case ResumableTus:
+		return "tus"
 	case ResumableNo:
 		return "no"
 	}

@@ -97,6 +97,8 @@ func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, erro
 	switch r.Resumable {
 	case ResumableIETF:
 		spec.Upload = &task.UploadSpec{Resumable: task.ResumableIETF}
+	case ResumableTus:
+		spec.Upload = &task.UploadSpec{Resumable: task.ResumableTus}
 	case ResumableNo:
 		spec.Upload = &task.UploadSpec{Resumable: task.ResumableNo}
 	}

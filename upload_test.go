@@ -103,7 +103,7 @@ func uploadsAreInterrupted(t *testing.T, s *Session, _ *urlsessiontest.Server) {
 func TestResumableOfRequests(t *testing.T) {
 	s := offline(t, nil)
 	for how, want := range map[Resumable]*task.UploadSpec{
-		ResumableAuto: nil, ResumableIETF: {Resumable: task.ResumableIETF}, ResumableNo: {Resumable: task.ResumableNo},
+		ResumableAuto: nil, ResumableIETF: {Resumable: task.ResumableIETF}, ResumableTus: {Resumable: task.ResumableTus}, ResumableNo: {Resumable: task.ResumableNo},
 	} {
 		r := Put("http://example.com/", Bytes([]byte("x")))
 		r.Resumable = how

@@ -131,13 +131,11 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 	return f.findNetrc(cmd.ErrOrStderr(), f.netrcGiven)
 }
 
-// checkResumable refuses what later versions will obey.
+// checkResumable refuses what is no protocol.
 func (f *sharedFlags) checkResumable() error {
 	switch f.resumable {
-	case "auto", "ietf", "no":
+	case "auto", "ietf", "tus", "no":
 		return nil
-	case "tus":
-		return usagef("--resumable tus is not built yet: auto, ietf and no work")
 	}
 	return usagef("--resumable %q: it is auto, ietf, tus or no", f.resumable)
 }

@@ -134,6 +134,8 @@ func (u *upload) transmit() (*http.Response, error) {
 		var resp *http.Response
 		var err error
 		switch {
+		case u.known() == nil && u.asked() == task.ResumableTus:
+			resp, err = u.createTus()
 		case u.known() == nil:
 			resp, err = u.create()
 		case u.at < 0:
@@ -174,6 +176,9 @@ func (u *upload) create() (*http.Response, error) {
 		}
 		most := v.limits(resp.Header).maxAppend
 		switch {
+		case v != 0 && u.refused(resp) && u.asked() == task.ResumableAuto && req.Method == http.MethodPost && speaksTus(resp):
+			resp.Body.Close()
+			return u.createTus()
 		case v != 0 && u.refused(resp):
 			versions = versions[1:]
 		case v >= 8 && resp.StatusCode == http.StatusRequestEntityTooLarge && u.known() == nil && most > 0 && most < to:
@@ -287,6 +292,8 @@ func (u *upload) judge(resp *http.Response) (*http.Response, error) {
 		u.at = -1
 	case status == http.StatusConflict && !r.creation:
 		u.at = -1
+	case status == http.StatusLocked && !r.creation:
+		return nil, u.locked(resp)
 	case status == http.StatusRequestEntityTooLarge && limits.forbid(u.size):
 		resp.Body.Close()
 		return nil, u.tooLong(limits)

@@ -69,6 +69,8 @@ func (u *upload) locate() (*http.Response, error) {
 	resp.Body.Close()
 	switch status := resp.StatusCode; {
 	case status/100 == 2:
+	case status == http.StatusLocked:
+		return nil, u.locked(resp)
 	case status >= 500, status == http.StatusUnauthorized, status == http.StatusProxyAuthRequired,
 		status == http.StatusRequestTimeout, status == http.StatusTooManyRequests:
 		return u.answer(resp), nil

@@ -22,7 +22,12 @@ type uploadLimits struct {
 func (l uploadLimits) forbid(size int64) bool { return l.maxSize > 0 && size > l.maxSize }
 
 // protocolOf is that of a state.
-func protocolOf(s *task.UploadState) protocol { return interop(s.Version) }
+func protocolOf(s *task.UploadState) protocol {
+	if s.Protocol == task.ResumableTus {
+		return tus{}
+	}
+	return interop(s.Version)
+}
 
 // known is a copy of the state; nil: there is none.
 func (u *upload) known() *task.UploadState {
