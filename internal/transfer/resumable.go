@@ -48,10 +48,11 @@ type upload struct {
 	req  *http.Request // the task's, without body
 	size int64
 
-	at       int64 // where to go on; -1: the server is to be asked
-	furthest int64 // offset that the server has told
-	stalled  int   // times in a row that it was not further
-	anew     bool  // it was created again because the server has lost it
+	at       int64                     // where to go on; -1: the server is to be asked
+	furthest int64                     // offset that the server has told
+	stalled  int                       // times in a row that it was not further
+	anew     bool                      // it was created again because the server has lost it
+	halts    []context.CancelCauseFunc // of all requests: an earlier one's answer may still be read
 
 	mu        sync.Mutex        // over what follows, which 104s change: they are read by a goroutine of the transport's
 	state     *task.UploadState // nil: the server has named none
@@ -119,8 +120,8 @@ func (u *upload) end() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.over = true
-	if u.request != nil {
-		u.request.halt(nil)
+	for _, halt := range u.halts {
+		halt(nil)
 	}
 	if u.state != nil {
 		u.state.Whole = u.state.Whole || u.body.whole.Load()
@@ -223,10 +224,8 @@ func (u *upload) append() (*http.Response, error) {
 // begin makes a request of the upload out of one without body.
 func (u *upload) begin(req *http.Request, r uploadRequest) *http.Request {
 	r.ctx, r.halt = context.WithCancelCause(req.Context())
+	u.halts = append(u.halts, r.halt)
 	u.mu.Lock()
-	if u.request != nil {
-		u.request.halt(nil)
-	}
 	u.request = &r
 	u.mu.Unlock()
 	u.body.cut(r.from, r.to)

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -426,6 +427,24 @@ func TestResumableAuto(t *testing.T) {
 		t.Errorf("%+v", res.Response)
 	}
 	u.asked("POST")
+}
+
+// A refusal is the answer where the body cannot be sent again.
+func TestResumableRefusesAStream(t *testing.T) {
+	u := newUploading(t, bulk)
+	fromStream(u.a, bulk, bulk.Size)
+	u.srv.Always("/f", UploadStatus(400))
+	open, opened := u.a.Body, 0
+	u.a.Body = func() (io.ReadCloser, error) {
+		if opened++; opened > 1 {
+			return nil, &task.Error{Op: "rewind request body", Code: task.BodyStreamExhausted}
+		}
+		return open()
+	}
+	res := u.retried(1)
+	if res.Response.Status != 400 || len(res.Body) == 0 {
+		t.Errorf("%+v, %q", res.Response, res.Body)
+	}
 }
 
 // The file is looked at before an upload is gone on with, and before its end is sent: one that has changed is an error, and
