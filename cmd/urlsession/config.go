@@ -65,6 +65,9 @@ var rivals = map[string]string{"replace": "rename", "rename": "replace"}
 
 func configError(file string, err error) error {
 	if bad, ok := errors.AsType[toml.ParseError](err); ok {
+		if bad.Position.Line == 0 { // that of a table which nothing but a dotted key makes, toml does not know
+			return usagef("%s: %s", file, bad.Message)
+		}
 		return usagef("%s:%d: %s", file, bad.Position.Line, bad.Message)
 	}
 	return usagef("read the config file %s: %w", file, err)

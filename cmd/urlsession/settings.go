@@ -50,7 +50,17 @@ func daemonSettings() (s daemon.Settings, err error) {
 
 func decodeSchedule(meta *toml.MetaData, p toml.Primitive) ([]daemon.Span, error) {
 	var tables []toml.Primitive
-	if err := meta.PrimitiveDecode(p, &tables); err != nil {
+	err := meta.PrimitiveDecode(p, textValue(func(data any) error {
+		switch data.(type) {
+		case []map[string]any, []any:
+			return nil
+		}
+		return errors.New("the schedule is a list of spans; begin each with [[daemon.schedule]], in two pairs of brackets")
+	}))
+	if err == nil {
+		err = meta.PrimitiveDecode(p, &tables)
+	}
+	if err != nil {
 		return nil, err
 	}
 	var spans []daemon.Span

@@ -3,6 +3,7 @@ package credential
 import (
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -120,22 +121,15 @@ func (s Space) String() string {
 	return text
 }
 
-// wider are the spaces in which a credential for s may be stored, the narrowest first.
-func (s Space) wider() []Space {
-	list := []Space{s}
-	add := func(w Space) {
-		for _, have := range list {
-			if have == w {
-				return
-			}
-		}
-		list = append(list, w)
-	}
+// wider is list with the at most four spaces in which a credential for s may be stored, the narrowest first.
+func (s Space) wider(list []Space) []Space {
 	anyMethod, anyRealm := s, s
 	anyMethod.Method = AnyMethod
 	anyRealm.Realm = ""
-	add(anyMethod)
-	add(anyRealm)
-	add(s.origin())
+	for _, w := range [...]Space{s, anyMethod, anyRealm, s.origin()} {
+		if !slices.Contains(list, w) {
+			list = append(list, w)
+		}
+	}
 	return list
 }

@@ -89,8 +89,11 @@ func (s *Storage) All() []Stored {
 // entries are those of exactly this space. s.mu is held.
 func (s *Storage) entries(space Space) []entry {
 	session, kept := s.session[space], s.kept[space]
-	if len(session) == 0 {
+	switch {
+	case len(session) == 0:
 		return kept
+	case len(kept) == 0:
+		return session
 	}
 	list := slices.Clone(session)
 	marked := slices.ContainsFunc(session, func(e entry) bool { return e.isDefault })
@@ -111,7 +114,7 @@ func (s *Storage) Credentials(space Space) []Credential {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var list []Credential
-	for _, w := range space.wider() {
+	for _, w := range space.wider(nil) {
 		for _, e := range s.entries(w) {
 			if space.Method == AnyMethod || e.fits(space.Method) {
 				list = append(list, e.Credential)
@@ -127,8 +130,10 @@ func (s *Storage) Default(space Space) (Credential, bool) {
 	s.refresh()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, w := range space.wider() {
-		var only []entry
+	var few [4]Space
+	for _, w := range space.wider(few[:0]) {
+		var fitting int
+		var only Credential
 		for _, e := range s.entries(w) {
 			if space.Method != AnyMethod && !e.fits(space.Method) {
 				continue
@@ -136,10 +141,11 @@ func (s *Storage) Default(space Space) (Credential, bool) {
 			if e.isDefault {
 				return e.Credential, true
 			}
-			only = append(only, e)
+			fitting++
+			only = e.Credential
 		}
-		if len(only) == 1 {
-			return only[0].Credential, true
+		if fitting == 1 {
+			return only, true
 		}
 	}
 	return Credential{}, false

@@ -146,3 +146,19 @@ func TestStorageOfManyGoroutines(t *testing.T) {
 		}
 	})
 }
+
+// Each request with a known credential asks for it.
+func TestDefaultAllocatesNothing(t *testing.T) {
+	s := New()
+	space := Space{Scheme: "http", Host: "h", Port: 80, Realm: "r", Method: Basic}
+	if err := s.Set(t.Context(), space.origin(), Credential{User: "u", Password: NewSecret("p"), Persistence: Session}); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if _, ok := s.Default(space); !ok {
+			t.Fatal("the credential is not found")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations a look", n)
+	}
+}

@@ -68,6 +68,7 @@ func (r *run) returned(h *host) {
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
 	r.e.setInactive(r)
+	r.leaveDiscretion()
 	if r.further != nil {
 		r.further.end()
 		r.further = nil
@@ -100,12 +101,15 @@ func (r *run) chained(chain *http.RoundTripper) bool {
 // an earlier process lives on after all, what it stores from then on has an attempt that is too early, and is refused.
 func (r *run) begin(stop context.CancelCauseFunc) bool {
 	e := r.e
-	if e.hasStopped() { // since the slot was given; Stop interrupts those that have begun
+	e.mu.Lock()
+	stopped := e.stopping // since the slot was given; Stop interrupts those that have begun
+	r.keeps = e.kept.n
+	e.mu.Unlock()
+	if stopped {
 		r.phase = idle
 		return false
 	}
 	r.phase, r.stop, r.challenge = attempting, stop, nil
-	r.keeps = e.credentialsKept()
 	if s := r.rec.Upload; s != nil && r.rec.UnderWay { // of a process that has ended in the midst
 		c := *s
 		c.Whole = true

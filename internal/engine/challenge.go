@@ -176,12 +176,6 @@ func (k *kept) since(place task.ProtectionSpace, n uint64) bool {
 	return k.last[place] > n || k.last[all] > n
 }
 
-func (e *Engine) credentialsKept() uint64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.kept.n
-}
-
 // CredentialStored says that a credential of a protection space is there from now on for all tasks of the session. Those that
 // wait for an answer there, whatever the method, are queued again to try it, and their tickets end. An empty realm is all of
 // them. It returns at once. In process it does nothing: there each attempt is asked for.

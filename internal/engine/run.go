@@ -64,7 +64,7 @@ type run struct {
 	asking   bool   // counted in Engine.asking
 	keeps    uint64 // Engine.kept.n when the newest attempt began
 	released bool
-	ended    bool         // it is in Engine.runs no more, and never will be
+	ended    bool         // it is in Engine.runs no more, and never will be. Set under mu too
 	granted  *host        // whose slot it has, until Run takes it
 	further  *connections // of the attempt under way; nil: it may have none
 
@@ -205,9 +205,6 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 	if r.noted != nil {
 		r.noted.Stop()
 	}
-	r.e.mu.Lock()
-	r.leaveDiscretion()
-	r.e.mu.Unlock()
 	r.result = res
 	r.tickets = nil
 	r.rec.Counts = r.counts()
@@ -310,10 +307,7 @@ const saveAgain = time.Second
 // one again. r.mu is held.
 func (r *run) finish() {
 	e := r.e
-	e.mu.Lock()
-	ended := r.ended
-	e.mu.Unlock()
-	if ended {
+	if r.ended {
 		return // it is done
 	}
 	err := r.keepBody()
@@ -343,6 +337,7 @@ func (r *run) finish() {
 	e.keep(r, r.seq.Load(), body)
 	ids := e.forgettable()
 	unattended := e.alive == 0 && !e.owned
+	closed := e.closed
 	e.mu.Unlock()
 	r.gone = true
 	if !lost {
@@ -355,7 +350,9 @@ func (r *run) finish() {
 	if unattended {
 		e.tellUnattended()
 	}
-	e.invalidateIfDone()
+	if closed {
+		e.invalidateIfDone()
+	}
 }
 
 // responseText is a body as an event may carry it: text of at most 64 KiB.

@@ -1,28 +1,29 @@
 package engine
 
-import "sync"
+import "sync/atomic"
 
-// signal wakes everybody who waits at the moment. It costs a lock while nobody does.
-type signal struct {
-	mu sync.Mutex
-	ch chan struct{}
-}
+// signal wakes everybody who waits at the moment. It costs an atomic read while nobody does.
+type signal struct{ ch atomic.Pointer[chan struct{}] }
 
 // wait is closed at the next notify. To miss none, take it before looking at what it announces.
 func (s *signal) wait() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch == nil {
-		s.ch = make(chan struct{})
+	for {
+		if ch := s.ch.Load(); ch != nil {
+			return *ch
+		}
+		ch := make(chan struct{})
+		if s.ch.CompareAndSwap(nil, &ch) {
+			return ch
+		}
 	}
-	return s.ch
 }
 
+// notify is called after what it announces has happened.
 func (s *signal) notify() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch != nil {
-		close(s.ch)
-		s.ch = nil
+	if s.ch.Load() == nil {
+		return
+	}
+	if ch := s.ch.Swap(nil); ch != nil {
+		close(*ch)
 	}
 }

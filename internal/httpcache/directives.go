@@ -2,13 +2,22 @@ package httpcache
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// directives are those of Cache-Control, by name in lower case. The value is "" where there is none. It is not changed.
-type directives map[string]string
+// directives are those of Cache-Control, each once. They are not changed.
+type directives []directive
+
+// directive has its name in lower case. arg is "" where there is none.
+type directive struct{ name, arg string }
+
+// maxDirectives is how many different ones a message may have. With more it counts as tooMany: not stored, and not used unasked.
+const maxDirectives = 64
+
+var tooMany = directives{{name: "no-store"}, {name: "no-cache"}}
 
 // invalid stands for a value that is none: of two that differ, or of one that cannot be read. A response of invalid
 // freshness is stale (RFC 9111, section 4.2.1).
@@ -27,7 +36,7 @@ func requestDirectives(h http.Header) directives {
 	}
 	for _, v := range h["Pragma"] {
 		if parseDirectives([]string{v}).has("no-cache") {
-			return directives{"no-cache": ""}
+			return directives{{name: "no-cache"}}
 		}
 	}
 	return nil
@@ -45,17 +54,21 @@ func parseDirectives(values []string) directives {
 			if name == "" {
 				continue
 			}
-			if all == nil {
-				all = make(directives)
+			if all = all.with(name, arg, hasArg); len(all) > maxDirectives {
+				return tooMany
 			}
-			all.add(name, arg, hasArg)
 		}
 	}
 	return all
 }
 
-func (d directives) add(name, arg string, hasArg bool) {
-	old, twice := d[name]
+// with is d, which is changed, with one more directive, or one that says both where it is there already.
+func (d directives) with(name, arg string, hasArg bool) directives {
+	i := d.index(name)
+	twice, old := i >= 0, ""
+	if twice {
+		old = d[i].arg
+	}
 	switch name {
 	case "no-cache", "private": // the one without fields says more
 		if twice && (old == "" || arg == "") {
@@ -72,7 +85,24 @@ func (d directives) add(name, arg string, hasArg bool) {
 			arg = invalid
 		}
 	}
-	d[name] = arg
+	if !twice {
+		return append(d, directive{name, arg})
+	}
+	d[i].arg = arg
+	return d
+}
+
+// index is where a directive stands; -1: there is none of that name.
+func (d directives) index(name string) int {
+	return slices.IndexFunc(d, func(x directive) bool { return x.name == name })
+}
+
+// lookup is the argument of a directive.
+func (d directives) lookup(name string) (arg string, ok bool) {
+	if i := d.index(name); i >= 0 {
+		return d[i].arg, true
+	}
+	return "", false
 }
 
 // nextDirective cuts the first directive off v. name is "" where there is none.
@@ -122,21 +152,19 @@ func isToken(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }
 
-func (d directives) has(name string) bool {
-	_, ok := d[name]
-	return ok
-}
+func (d directives) has(name string) bool { return d.index(name) >= 0 }
 
 // always reports whether there is a directive without field names, which speaks of the whole response.
 func (d directives) always(name string) bool {
-	v, ok := d[name]
+	v, ok := d.lookup(name)
 	return ok && v == ""
 }
 
 // fields are the canonical field names that a directive is qualified by.
 func (d directives) fields(name string) []string {
 	var names []string
-	for f := range strings.SplitSeq(d[name], ",") {
+	arg, _ := d.lookup(name)
+	for f := range strings.SplitSeq(arg, ",") {
 		if f = strings.TrimSpace(f); f != "" {
 			names = append(names, http.CanonicalHeaderKey(f))
 		}
@@ -146,7 +174,7 @@ func (d directives) fields(name string) []string {
 
 // seconds is the directive's argument; 0 where it is no number. ok is false where there is no such directive.
 func (d directives) seconds(name string) (_ time.Duration, ok bool) {
-	v, ok := d[name]
+	v, ok := d.lookup(name)
 	if !ok {
 		return 0, false
 	}

@@ -1,8 +1,10 @@
 package httpcache
 
 import (
-	"maps"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -15,21 +17,41 @@ func TestDirectives(t *testing.T) {
 	}{
 		{[]string{""}, nil},
 		{[]string{", ,"}, nil},
-		{[]string{"No-Cache"}, directives{"no-cache": ""}},
-		{[]string{"max-age=5,no-store", "public"}, directives{"max-age": "5", "no-store": "", "public": ""}},
-		{[]string{`max-age = "5" , x`}, directives{"max-age": "5", "x": ""}},
-		{[]string{`no-cache="a, b", private`}, directives{"no-cache": "a, b", "private": ""}},
-		{[]string{`no-cache="a", no-cache`}, directives{"no-cache": ""}},
-		{[]string{`no-cache="a"`, `no-cache="b"`}, directives{"no-cache": "a,b"}},
-		{[]string{`x="a\"b`}, directives{"x": `a"b`}},
-		{[]string{"max-age=5, max-age=5"}, directives{"max-age": "5"}},
-		{[]string{"max-age=5, max-age=6"}, directives{"max-age": invalid}},
-		{[]string{"max-stale="}, directives{"max-stale": invalid}},
-		{[]string{"two words, no-store"}, directives{"no-store": ""}},
-		{[]string{"=5, no-store"}, directives{"no-store": ""}},
+		{[]string{"No-Cache"}, directives{{"no-cache", ""}}},
+		{[]string{"max-age=5,no-store", "public"}, directives{{"max-age", "5"}, {"no-store", ""}, {"public", ""}}},
+		{[]string{`max-age = "5" , x`}, directives{{"max-age", "5"}, {"x", ""}}},
+		{[]string{`no-cache="a, b", private`}, directives{{"no-cache", "a, b"}, {"private", ""}}},
+		{[]string{`no-cache="a", no-cache`}, directives{{"no-cache", ""}}},
+		{[]string{`no-cache="a"`, `no-cache="b"`}, directives{{"no-cache", "a,b"}}},
+		{[]string{`x="a\"b`}, directives{{"x", `a"b`}}},
+		{[]string{"max-age=5, max-age=5"}, directives{{"max-age", "5"}}},
+		{[]string{"max-age=5, max-age=6"}, directives{{"max-age", invalid}}},
+		{[]string{"max-stale="}, directives{{"max-stale", invalid}}},
+		{[]string{"two words, no-store"}, directives{{"no-store", ""}}},
+		{[]string{"=5, no-store"}, directives{{"no-store", ""}}},
 	} {
-		if got := parseDirectives(c.in); !maps.Equal(got, c.want) {
+		if got := parseDirectives(c.in); !slices.Equal(got, c.want) {
 			t.Errorf("%q: %v, want %v", c.in, got, c.want)
+		}
+	}
+}
+
+// A header of a megabyte costs no more than its length, and what it may forbid at its end is not overlooked.
+func TestTooManyDirectives(t *testing.T) {
+	t.Parallel()
+	many := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString("x" + strconv.Itoa(i) + ",")
+		}
+		return b.String()
+	}
+	if cc := parseDirectives([]string{many(maxDirectives-1) + "x0,max-age=5"}); len(cc) != maxDirectives || cc.has("no-store") || !cc.has("max-age") {
+		t.Errorf("%d are read as %d", maxDirectives, len(cc))
+	}
+	for _, n := range []int{maxDirectives + 1, 200_000} {
+		if cc := parseDirectives([]string{many(n) + "max-age=5"}); !cc.always("no-store") || !cc.always("no-cache") || cc.has("max-age") {
+			t.Fatalf("of %d there are %d left, and they do not forbid", n, len(cc))
 		}
 	}
 }
@@ -43,7 +65,8 @@ func FuzzCacheControl(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, response, request string) {
 		h := &head{Status: 200, Header: http.Header{"Cache-Control": {response}}, Received: time.Unix(1e9, 0), Requested: time.Unix(1e9, 0)}
-		for name := range parseDirectives([]string{response}) {
+		for _, d := range parseDirectives([]string{response}) {
+			name := d.name
 			for i := range len(name) {
 				if !isToken(name[i]) || 'A' <= name[i] && name[i] <= 'Z' {
 					t.Errorf("%q is a directive's name", name)

@@ -157,14 +157,23 @@ func contentLength(resp *http.Response) int64 {
 	return resp.ContentLength
 }
 
-// read reads from a response's body, at the pace that the limits allow. Its error is io.EOF, of the wire, or ctx's cause.
+// read reads from a response's body, at the pace that the limits allow, unless the cache has it. Its error is io.EOF, of the
+// wire, or ctx's cause.
 func (r *run) read(ctx context.Context, body io.Reader, p []byte) (int, error) {
+	if resp := r.result.Response; resp != nil && resp.Fetch != task.FetchNetwork {
+		return body.Read(p)
+	}
 	taken, err := r.take(ctx, received, len(p))
 	if err != nil {
 		return 0, err
 	}
-	n, err := body.Read(p[:taken])
-	r.Limits.settle(received, taken, n)
+	return r.readTaken(body, p[:taken])
+}
+
+// readTaken is read of bytes that take has let pass.
+func (r *run) readTaken(body io.Reader, p []byte) (int, error) {
+	n, err := body.Read(p)
+	r.Limits.settle(received, len(p), n)
 	if n > 0 {
 		r.idle.touch()
 	}

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/httpcache"
 	"github.com/urlsession/urlsession/internal/task"
+	"github.com/urlsession/urlsession/internal/transport"
+	. "github.com/urlsession/urlsession/urlsessiontest"
 )
 
 // log is what has moved, and when.
@@ -280,6 +284,34 @@ func TestWaitingForALimit(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What the cache has comes over no connection, and takes nothing of a limit.
+func TestCacheIsUnderNoLimit(t *testing.T) {
+	for _, maxAge := range []string{"60", "0"} { // the cache answers, or asks whether it may
+		synctest.Test(t, func(t *testing.T) {
+			srv := NewServer(InMemory())
+			defer srv.Close()
+			srv.Publish("/f", Resource{Content: file, ETag: `"v1"`})
+			srv.Always("/f", SetHeader("Cache-Control", "max-age="+maxAge))
+			rt, err := transport.New(transport.Options{Dial: srv.DialContext, Cache: httpcache.InMemory(10 << 20)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rt.CloseIdleConnections()
+			limit := new(Limit)
+			for _, want := range []task.FetchType{task.FetchNetwork, map[string]task.FetchType{"60": task.FetchCache, "0": task.FetchValidated}[maxAge]} {
+				a := newTask(task.Data, rt, srv.URL+"/f")
+				a.Limits = Limits{limit}
+				start := time.Now()
+				res, err := Run(t.Context(), a)
+				if err != nil || !bytes.Equal(res.Body, file.Bytes()) || res.Response.Fetch != want || time.Since(start) > time.Second {
+					t.Errorf("%d bytes from %q, want %q, after %v, %v", len(res.Body), res.Response.Fetch, want, time.Since(start), err)
+				}
+				limit.Set(1000)
+			}
+		})
+	}
 }
 
 // A device has another number after a reboot: the file is the same.

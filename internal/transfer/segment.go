@@ -29,6 +29,8 @@ type segment struct {
 	// spread.mu
 	began time.Duration // when its first byte came
 	last  time.Duration // when its newest did
+	paced bool          // it waits for a limit
+	ready time.Duration // when it has waited for one last
 
 	// The conductor's.
 	sampled int64 // at, when rate was measured last
@@ -78,7 +80,7 @@ func (s *spread) bring(ctx context.Context, g *segment) (ending, error) {
 	g.gather.begin(s.d, buf.b, g.start)
 	defer g.gather.end()
 	for {
-		n, err := s.d.read(ctx, resp.Body, g.gather.room())
+		n, err := s.read(ctx, g, resp.Body, g.gather.room())
 		keep, on := s.brought(g, n)
 		atEnd := g.at == g.limit
 		if failure := g.gather.added(keep, err != nil || !on || atEnd); failure != nil {
@@ -95,6 +97,31 @@ func (s *spread) bring(ctx context.Context, g *segment) (ending, error) {
 			return lost, err
 		}
 	}
+}
+
+// turn is from how long a wait for a limit on it is one, and not how long the taking takes.
+const turn = time.Millisecond
+
+// read is run.read of a segment's body, and notes for how long the segment waits for a limit, and not for its server.
+func (s *spread) read(ctx context.Context, g *segment, body io.Reader, p []byte) (int, error) {
+	if s.d.Limits.rates() == 0 {
+		return s.d.read(ctx, body, p)
+	}
+	began := s.now()
+	s.mu.Lock()
+	g.paced = true
+	s.mu.Unlock()
+	taken, err := s.d.run.take(ctx, received, len(p))
+	s.mu.Lock()
+	g.paced = false
+	if now := s.now(); now-began >= turn {
+		g.ready = now
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	return s.d.readTaken(body, p[:taken])
 }
 
 // brought notes n bytes that a segment has brought; see pieces.brought.

@@ -77,9 +77,12 @@ func (s *spread) survey() glance {
 // useless reports whether a segment is to be ended: what it would bring is here, or it stands still or crawls while others
 // go on. Called with mu.
 func (s *spread) useless(g *segment, now time.Duration) bool {
-	silent := now - max(g.last, g.asked)
+	silent := now - max(g.last, g.asked, g.ready)
 	if s.pieces.idle(g.stretch) { // at its end a response may take a moment to end too
 		return g.at < g.limit || silent >= stallTime
+	}
+	if g.paced {
+		return false
 	}
 	if !g.begun() && g.resp == nil {
 		if silent < max(replyTime, replyTimes*s.own) || s.slots == 1 {
@@ -90,7 +93,7 @@ func (s *spread) useless(g *segment, now time.Duration) bool {
 		return true
 	}
 	sum, _ := s.others(g)
-	slow := s.crawls(g) && now-g.began >= s.patient &&
+	slow := s.crawls(g) && now-max(g.began, g.ready) >= s.patient &&
 		float64(s.pieces.stop(g.stretch)-g.at) > g.rate*stallTime.Seconds()
 	if sum == 0 || !slow && silent < s.patient {
 		return false

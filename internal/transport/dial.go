@@ -65,6 +65,7 @@ type conn struct {
 	records   records       // Read's
 
 	known  sync.Once
+	tls    *tls.Conn // over it; nil: none
 	h2     bool
 	remote string
 }
@@ -73,7 +74,7 @@ type conn struct {
 func (c *conn) know(outer net.Conn) {
 	c.known.Do(func() {
 		if t, ok := outer.(*tls.Conn); ok {
-			c.h2 = t.ConnectionState().NegotiatedProtocol == "h2"
+			c.tls, c.h2 = t, t.ConnectionState().NegotiatedProtocol == "h2"
 		}
 		c.remote = c.RemoteAddr().String()
 	})
@@ -132,6 +133,20 @@ func (c *conn) awaitClean() {
 			return
 		}
 	}
+}
+
+// lastWord is why net/http has closed the connection of HTTP/1.1, where err says only that it did: the alert that it had read
+// before the request was written, as that of a server of TLS 1.3 that does not take our certificate. net/http returns the
+// one or the other, whichever it comes upon first.
+func (c *conn) lastWord(err error) error {
+	if c.tls == nil || c.h2 || !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	_, last := c.tls.Read(make([]byte, 1)) // at once: the connection is closed
+	if _, alert := remoteAlert(last); alert {
+		return last
+	}
+	return err
 }
 
 func (c *conn) endRead() { c.endOnce.Do(func() { close(c.readEnded) }) }

@@ -60,7 +60,7 @@ type transaction struct {
 	fetch  task.FetchType
 
 	dns, connect, tls, firstByte, end time.Duration
-	dnsAt, connectAt, tlsAt           time.Time
+	dnsAt, connectAt, tlsAt           time.Duration // since start
 
 	reused        bool
 	informational int
@@ -318,11 +318,11 @@ func base(c net.Conn) *conn {
 	}
 }
 
-func (m *Metrics) tlsStart() { m.note(true, func(x *transaction) { x.tlsAt = time.Now() }) }
+func (m *Metrics) tlsStart() { m.note(true, func(x *transaction) { x.tlsAt = time.Since(x.start) }) }
 
 func (m *Metrics) tlsDone(_ tls.ConnectionState, err error) {
 	m.note(true, func(x *transaction) {
-		x.tls += time.Since(x.tlsAt) // a proxy's, and the origin's
+		x.tls += time.Since(x.start) - x.tlsAt // a proxy's, and the origin's
 		x.handshakeFailed = err != nil
 	})
 }
@@ -350,17 +350,19 @@ func (m *Metrics) gotFirstByte() {
 func (m *Metrics) dialing(ctx context.Context) context.Context {
 	m.moved() // a slot of the host was free
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		DNSStart: func(httptrace.DNSStartInfo) { m.note(true, func(x *transaction) { x.dnsAt = time.Now() }) },
-		DNSDone:  func(httptrace.DNSDoneInfo) { m.note(true, func(x *transaction) { x.dns = time.Since(x.dnsAt) }) },
+		DNSStart: func(httptrace.DNSStartInfo) { m.note(true, func(x *transaction) { x.dnsAt = time.Since(x.start) }) },
+		DNSDone: func(httptrace.DNSDoneInfo) {
+			m.note(true, func(x *transaction) { x.dns = time.Since(x.start) - x.dnsAt })
+		},
 		ConnectStart: func(string, string) {
 			m.note(true, func(x *transaction) {
-				if x.connectAt.IsZero() { // addresses are tried in turn, and two at once
-					x.connectAt = time.Now()
+				if x.connectAt == 0 { // addresses are tried in turn, and two at once
+					x.connectAt = max(1, time.Since(x.start))
 				}
 			})
 		},
 		ConnectDone: func(string, string, error) {
-			m.note(true, func(x *transaction) { x.connect = time.Since(x.connectAt) })
+			m.note(true, func(x *transaction) { x.connect = time.Since(x.start) - x.connectAt })
 		},
 	})
 }

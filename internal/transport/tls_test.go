@@ -281,3 +281,36 @@ func selfSigned() tls.Certificate {
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
+
+// TestLastWord: a server's alert is known of a connection that was closed for it, whoever comes upon the one or the other first.
+func TestLastWord(t *testing.T) {
+	for name, asks := range map[string]tls.ClientAuthType{"an alert": tls.RequireAnyClientCert, "none": tls.NoClientCert} {
+		ours, theirs := net.Pipe()
+		server := tls.Server(theirs, &tls.Config{Certificates: serverTLS().Certificates, ClientAuth: asks, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true})
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			server.Handshake()
+			theirs.Close()
+		}()
+		c := &conn{Conn: ours, readBegan: make(chan struct{}, 1), readEnded: make(chan struct{})}
+		over := tls.Client(c, &tls.Config{RootCAs: trusted().Roots, ServerName: "127.0.0.1"})
+		if err := over.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		c.know(over)
+		over.Read(make([]byte, 1))
+		over.Close()
+		<-ended
+		_, closed := over.Write([]byte("GET"))
+		if !errors.Is(closed, net.ErrClosed) {
+			t.Errorf("%s: a write onto what is closed: %v", name, closed)
+		}
+		if _, alert := remoteAlert(c.lastWord(closed)); alert != (asks != tls.NoClientCert) {
+			t.Errorf("%s: the last word is %v", name, c.lastWord(closed))
+		}
+		if err := c.lastWord(io.ErrUnexpectedEOF); err != io.ErrUnexpectedEOF {
+			t.Errorf("%s: of another error %v", name, err)
+		}
+	}
+}

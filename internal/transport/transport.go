@@ -326,6 +326,9 @@ func (t *Transport) outgoing(req *http.Request, own bool) *http.Request {
 // fail makes the error of a request that got no response: only here it is known what the connection was about.
 func (t *Transport) fail(req *http.Request, m *Metrics, tx *transaction, err error) *task.Error {
 	s := m.failed(tx)
+	if s.conn != nil {
+		err = s.conn.lastWord(err)
+	}
 	if _, asks := errors.AsType[*proxyAsks](err); asks {
 		m.refused(tx, http.StatusProxyAuthRequired)
 	}
