@@ -302,7 +302,15 @@ func TestResumableForgotten(t *testing.T) {
 			}
 		})
 	}
-	u := newUploading(t, bulk)
+	u := newUploading(t, vast) // a server that says that it is not done says that it may be sent anew
+	u.srv.Always("/f", UploadAll(nth("POST", 1, UploadCut(100_000)), nth("PATCH", 1, UploadCut(100_000)), nth("HEAD", 2, UploadForgets(404))))
+	u.attempt()
+	u.last.state.Whole = true // as if the process had been killed
+	u.attempt()
+	u.uploaded(u.retried(1))
+	u.asked("POST, HEAD, PATCH 100000, HEAD, POST")
+
+	u = newUploading(t, bulk)
 	u.a.Spec.Request.Method = "PUT"
 	u.srv.Always("/f", UploadAll(nth("PUT", 1, UploadLosesAnswer()), UploadWhen("HEAD", UploadForgets(404))))
 	u.retried(2)

@@ -42,6 +42,7 @@ func (o *tusOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	if o.refuse != nil {
 		if status, header := o.refuse(len(o.asked), r); status != 0 {
+			io.Copy(io.Discard, r.Body) // all has left then
 			for name, values := range header {
 				h[name] = values
 			}

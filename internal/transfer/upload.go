@@ -73,6 +73,13 @@ func (b *requestBody) left() bool {
 	return s != nil && s.last.Load()
 }
 
+// sentAll notes that what comes before upto may have left.
+func (b *requestBody) sentAll(upto int64) {
+	if upto == b.size {
+		b.whole.Store(true)
+	}
+}
+
 // length of what is sent at once; -1: unknown.
 func (b *requestBody) length() int64 { return b.to - b.from }
 
@@ -91,7 +98,7 @@ func (b *requestBody) close() {
 func (b *requestBody) attach(req *http.Request) error {
 	req.ContentLength = b.length()
 	if req.ContentLength == 0 {
-		b.whole.Store(b.to == b.size)
+		b.sentAll(b.to)
 		req.Body, req.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
 		return nil
 	}
@@ -166,7 +173,7 @@ func (s *sending) Take(n int) (int, error) {
 	taken, err := s.run.take(s.ctx, sent, n)
 	if upto := s.total.Load() + int64(taken); err == nil && upto >= s.to && s.to >= 0 {
 		s.last.Store(true)
-		s.whole.Store(upto == s.size)
+		s.sentAll(upto)
 	}
 	return taken, err
 }

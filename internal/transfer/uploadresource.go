@@ -96,6 +96,7 @@ func (u *upload) locate() (*http.Response, error) {
 		u.furthest, u.stalled = offset, 0
 	}
 	u.at = offset
+	u.unfinished()
 	u.confirm(offset)
 	return nil, nil
 }

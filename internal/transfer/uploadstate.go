@@ -87,6 +87,14 @@ func (u *upload) forget() {
 	}
 }
 
+// unfinished notes that the server has said that the upload is not done: what was sent before has not finished it.
+func (u *upload) unfinished() {
+	u.body.whole.Store(false)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.state.Whole = false
+}
+
 // confirm tells that the server has n bytes.
 func (u *upload) confirm(n int64) {
 	u.mu.Lock()
