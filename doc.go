@@ -69,5 +69,5 @@
 //
 // # What is not built
 //
-// A download uses one connection, and an upload that was cut begins anew.
+// An upload that was cut begins anew.
 package urlsession

@@ -20,7 +20,7 @@ func TestBackgroundBars(t *testing.T) {
 	defer srv.Close()
 	file := urlsessiontest.Body{Seed: 1, Size: 24 << 20}
 	for _, path := range []string{"/film", "/song"} {
-		srv.Publish(path, urlsessiontest.Resource{Content: file, ETag: `"v"`})
+		srv.Publish(path, urlsessiontest.Resource{Content: file, ETag: `"v"`, Header: unspread})
 		srv.Script(path, urlsessiontest.HoldAt(urlsessiontest.AtBody(12<<20), gate))
 	}
 	dir := backgroundHome(t)

@@ -75,6 +75,7 @@ func TestScripts(t *testing.T) {
 			"requests":   requests,
 			"sent":       sent,
 			"asked":      asked,
+			"atonce":     atonce,
 			"proxy":      proxy,
 			"proxied":    proxied,
 			"nginx":      nginx,

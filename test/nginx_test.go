@@ -35,7 +35,9 @@ func nginxProgram() string {
 }
 
 // nginx VAR FOLDER [USER PASSWORD] starts nginx, which serves the folder and takes PUTs into it, and sets $VAR to its URL. With a
-// user it wants Basic authentication. Scripts that need it begin with the condition nginx.
+// user it wants Basic authentication. Below rate/, few/ and whole/ each connection has 4 MiB a second; few/ takes one
+// connection at a time, and whole/ no ranges. Its log, in the order in which requests ended, is .nginx/access.log.
+// Scripts that need it begin with the condition nginx.
 func nginx(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 && len(args) != 4 {
 		ts.Fatalf("usage: nginx VAR FOLDER [USER PASSWORD]")
@@ -88,7 +90,8 @@ pid %[1]s/pid;
 error_log %[1]s/error.log;
 events { worker_connections 128; }
 http {
-	access_log off;
+	log_format requests '$uri $status "$http_range" $connection';
+	access_log %[1]s/access.log requests;
 	default_type application/octet-stream;
 	client_body_temp_path %[1]s/body;
 	proxy_temp_path %[1]s/proxy;
@@ -96,6 +99,7 @@ http {
 	uwsgi_temp_path %[1]s/uwsgi;
 	scgi_temp_path %[1]s/scgi;
 	client_max_body_size 0;
+	limit_conn_zone $binary_remote_addr zone=addresses:1m;
 	server {
 		listen %[2]s;
 		root %[3]s;
@@ -103,6 +107,9 @@ http {
 		create_full_put_path on;
 		location /fresh/ { expires 1h; }
 		location /stale/ { expires 0; }
+		location /rate/ { limit_rate 4m; }
+		location /few/ { limit_rate 4m; limit_conn addresses 1; }
+		location /whole/ { limit_rate 4m; max_ranges 0; }
 		%[4]s
 	}
 }

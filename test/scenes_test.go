@@ -17,10 +17,21 @@ type scenario struct {
 
 const mib = 1 << 20
 
-// version is the content of /f: 24 MiB of a seed, with a strong ETag that names the seed.
+// version is the content of /f: 24 MiB of a seed, with a strong ETag that names the seed. It comes over one connection, also on a
+// machine that is so slow that further ones would seem to help.
 func version(seed uint64) t.Resource {
+	res := spreadable(seed)
+	res.Header = unspread
+	return res
+}
+
+// spreadable is version for downloads over several connections.
+func spreadable(seed uint64) t.Resource {
 	return t.Resource{Content: t.Body{Seed: seed, Size: 24 * mib}, ETag: `"v` + strconv.FormatUint(seed, 10) + `"`}
 }
+
+// unspread keeps a download on one connection. It may still be gone on from: that is tried whatever Accept-Ranges says.
+var unspread = http.Header{"Accept-Ranges": {"none"}}
 
 // plain is a scenario over plain HTTP, which keeps the beginning of each body that it is sent.
 func plain(set func(srv *t.Server, args []string)) scenario {
@@ -68,6 +79,8 @@ var scenes = map[string]scenario{
 	"empty":  resource(t.Resource{ETag: `"e"`}),
 	"small":  resource(t.Resource{Content: t.Bytes("hello, world\n"), ETag: `"s"`, ContentType: "text/plain"}),
 	"kept":   resource(t.Resource{Content: t.Bytes("hello, world\n"), ETag: `"k"`, Header: http.Header{"Cache-Control": {"max-age=3600"}}}),
+	// Held back each connection, so that a file comes over several.
+	"paced": {[]t.Option{t.ConnectionRate(8 * mib)}, func(srv *t.Server, _ []string) { srv.Publish("/f", spreadable(1)) }},
 	"gzip": plain(func(srv *t.Server, _ []string) {
 		srv.Publish("/f", t.Resource{Content: t.Bytes("hello, world\n"), ContentType: "text/plain"})
 		srv.Always("/f", t.When(func(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") }, t.Gzip()))
@@ -158,7 +171,7 @@ var scenes = map[string]scenario{
 	}),
 	"leaky": plain(func(srv *t.Server, _ []string) {
 		srv.Publish("/f", with(func(r *t.Resource) {
-			r.Header = http.Header{"Set-Cookie": {"id=" + secret}, "Content-Location": {"/f?token=" + secret}}
+			r.Header = http.Header{"Accept-Ranges": {"none"}, "Set-Cookie": {"id=" + secret}, "Content-Location": {"/f?token=" + secret}}
 		}))
 	}),
 	"escapes": plain(func(srv *t.Server, _ []string) {

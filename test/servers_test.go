@@ -91,6 +91,18 @@ func asked(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(server(ts, args[0]).WaitRequests(ctx, args[1], n))
 }
 
+// atonce VAR N expects that the server has answered at least N requests at once; with ! that it never has.
+func atonce(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: [!] atonce VAR N")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if peak := server(ts, args[0]).Load().PeakRequests; peak >= n == neg {
+		ts.Fatalf("%d requests at once, at most", peak)
+	}
+}
+
 // size reads bytes with an optional k or M, of 1024.
 func size(ts *testscript.TestScript, s string) int64 {
 	unit := int64(1)

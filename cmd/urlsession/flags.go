@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"math"
 	"net/http"
 	"os"
 	"slices"
@@ -243,7 +244,13 @@ func (f *sharedFlags) configure(c urlsession.Configuration) (urlsession.Configur
 }
 
 // perHost is how many connections to one host download's transfers may come to have.
-func (f *sharedFlags) perHost() int { return f.parallel * max(1, f.connections) }
+func (f *sharedFlags) perHost() int {
+	connections := max(1, f.connections)
+	if connections > math.MaxInt/max(1, f.parallel) {
+		return math.MaxInt
+	}
+	return f.parallel * connections
+}
 
 // orNone turns the command's 0, never, into the API's negative duration.
 func orNone(d time.Duration) time.Duration {

@@ -72,12 +72,16 @@ func (r *run) all(jobs iter.Seq2[job, error], parallel int) error {
 
 	feed := feed(r.ctx, jobs)
 	var running sync.WaitGroup
-	for range parallel {
+	for j := range until(r.ctx, feed) { // a goroutine a transfer, as far as there are any: parallel may be any number
 		running.Go(func() {
+			r.one(j)
 			for j := range until(r.ctx, feed) {
 				r.one(j)
 			}
 		})
+		if parallel--; parallel == 0 {
+			break
+		}
 	}
 	running.Wait()
 	err := r.session.Close()

@@ -39,15 +39,27 @@ type pieces struct {
 // A stretch is what one response brings: [start, limit), of which the bytes before at have come.
 type stretch struct {
 	start, at, limit int64
-	rate             float64 // lately, in bytes a second; < 0: not known yet. Whoever has a clock keeps it
+
+	// Bytes a second, which whoever has a clock keeps.
+	hoped float64 // what it was expected to bring
+	rate  float64 // lately; < 0: not known yet
+	least float64 // the less of rate and what it brought in the last moment; < 0: not known yet
+}
+
+// known is a rate, or where it is not known what was hoped for.
+func (s *stretch) known(rate float64) float64 {
+	if rate < 0 {
+		return s.hoped
+	}
+	return rate
 }
 
 // begun reports whether a byte has come.
 func (s *stretch) begun() bool { return s.at > s.start }
 
-// open adds a stretch.
-func (p *pieces) open(start, limit int64) *stretch {
-	s := &stretch{start: start, at: start, limit: limit, rate: -1}
+// open adds a stretch, of which a rate is hoped for.
+func (p *pieces) open(start, limit int64, hoped float64) *stretch {
+	s := &stretch{start: start, at: start, limit: limit, hoped: hoped, rate: -1, least: -1}
 	p.under = append(p.under, s)
 	return s
 }
@@ -100,7 +112,7 @@ func (p *pieces) lacking(at int64) int64 {
 // behind it, or somebody who is far slower.
 func (p *pieces) passes(s *stretch, first, end int64) bool {
 	return end < s.limit && end-first <= passLeast && !slices.ContainsFunc(p.under, func(u *stretch) bool {
-		return u != s && u.at == end && (u.rate < 0 || u.rate >= s.rate*passPart)
+		return u != s && u.at == end && u.known(u.least) >= s.known(s.rate)*passPart
 	})
 }
 
@@ -124,14 +136,17 @@ func (p *pieces) stop(s *stretch) int64 {
 	return stop
 }
 
-// raced reports whether another stretch is at the very place where s is: two are enough.
+// raced reports whether another stretch is where s is, or will come there, and does not stand still: two are enough.
 func (p *pieces) raced(s *stretch) bool {
-	return slices.ContainsFunc(p.under, func(u *stretch) bool { return u != s && u.at == s.at })
+	return slices.ContainsFunc(p.under, func(u *stretch) bool {
+		return u != s && u.least != 0 && u.at <= s.at && p.end(u) > s.at
+	})
 }
 
 // next says what a further connection is to bring, that is expected to bring rate bytes a second (> 0) after setup. That is
 // the first hole which nobody fills; or, of the stretch that has most time left, the second part, so that both end at
-// once: of one that stands still, all. ok is false where that would not end sooner.
+// once: of one that stands still, all. How fast a stretch is says its rate; or where by that nobody is to be relieved, the
+// last moment: by then whoever asks has nothing else to do. ok is false where it would not end sooner.
 func (p *pieces) next(rate float64, setup time.Duration) (start, limit int64, ok bool) {
 	covered := p.here.Clone()
 	for _, s := range p.under {
@@ -140,6 +155,14 @@ func (p *pieces) next(rate float64, setup time.Duration) (start, limit int64, ok
 	if holes := covered.Holes(p.total); len(holes) > 0 {
 		return holes[0][0], holes[0][1], true
 	}
+	if start, limit, ok = p.relieve(rate, setup, func(s *stretch) float64 { return s.known(s.rate) }); ok {
+		return start, limit, ok
+	}
+	return p.relieve(rate, setup, func(s *stretch) float64 { return s.known(s.least) })
+}
+
+// relieve is next where no hole is left, by what speed says of each stretch.
+func (p *pieces) relieve(rate float64, setup time.Duration, speed func(*stretch) float64) (start, limit int64, ok bool) {
 	most := 0.0
 	for _, s := range p.under {
 		stop := p.stop(s)
@@ -147,10 +170,7 @@ func (p *pieces) next(rate float64, setup time.Duration) (start, limit int64, ok
 		if rest == 0 || p.raced(s) {
 			continue
 		}
-		own := s.rate
-		if own < 0 {
-			own = rate
-		}
+		own := speed(s)
 		// While the further one is asked for, s goes on.
 		moved := min(rest, own*setup.Seconds())
 		from := s.at + int64(moved+(rest-moved)*own/(own+rate))

@@ -31,7 +31,8 @@ func TestPiecesNext(t *testing.T) {
 		"all of one that stands":     {partial.Ranges{{0, 4 * mib}}, []under{{0, 4 * mib, 64 * mib, 0}}, "4-64"},
 		"the slowest":                {partial.Ranges{{0, 4 * mib}, {32 * mib, 34 * mib}}, []under{{0, 4 * mib, 64 * mib, 4 * mib}, {32 * mib, 34 * mib, 64 * mib, mib}}, "49-64"},
 		"what is asked for is asked": {partial.Ranges{{0, 4 * mib}}, []under{{0, 4 * mib, 64 * mib, mib}, {34 * mib, 34 * mib, 64 * mib, -1}}, "19-34"},
-		"a race has two":             {partial.Ranges{{0, 4 * mib}}, []under{{0, 4 * mib, 64 * mib, 0}, {4 * mib, 4 * mib, 64 * mib, 0}}, "-"},
+		"a race has two":             {partial.Ranges{{0, 64*mib - 1000}}, []under{{0, 64*mib - 1000, 64 * mib, 1}, {64*mib - 2000, 64*mib - 2000, 64 * mib, -1}}, "-"},
+		"both stand":                 {partial.Ranges{{0, 4 * mib}}, []under{{0, 4 * mib, 64 * mib, 0}, {4 * mib, 4 * mib, 64 * mib, 0}}, "4-64"},
 		"runs on into a hole":        {partial.Ranges{{0, 63 * mib}}, []under{{62 * mib, 63 * mib, 64 * mib, 64 * mib}}, "-"},
 		"nothing to save":            {partial.Ranges{{0, 64*mib - 100}}, []under{{0, 64*mib - 100, 64 * mib, mib}}, "-"},
 		"a little that stands":       {partial.Ranges{{0, 64*mib - 100}}, []under{{0, 64*mib - 100, 64 * mib, 0}}, fmt.Sprintf("%d-%d", 64*mib-100, 64*mib)},
@@ -39,8 +40,8 @@ func TestPiecesNext(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := pieces{total: 64 * mib, here: c.here}
 			for _, u := range c.under {
-				s := p.open(u.start, u.limit)
-				s.at, s.rate = u.at, u.rate
+				s := p.open(u.start, u.limit, mib)
+				s.at, s.rate, s.least = u.at, u.rate, u.rate
 			}
 			got := "-"
 			if start, limit, ok := p.next(mib, 0); ok {
@@ -59,9 +60,9 @@ func TestPiecesNext(t *testing.T) {
 // A stretch goes on until it comes to what another has brought, and not for what that has only been asked for.
 func TestPiecesTakeOver(t *testing.T) {
 	p := pieces{total: 1000}
-	a := p.open(0, 1000)
+	a := p.open(0, 1000, 1)
 	p.brought(a, 100)
-	b := p.open(500, 1000)
+	b := p.open(500, 1000, 1)
 	if p.end(a) != 1000 || p.stop(a) != 500 {
 		t.Errorf("ends at %d, will at %d", p.end(a), p.stop(a))
 	}
@@ -81,12 +82,12 @@ func TestPiecesTakeOver(t *testing.T) {
 // Two at the same bytes: who is first has them, and the other is of no use.
 func TestPiecesRace(t *testing.T) {
 	p := pieces{total: 1000}
-	a, b := p.open(0, 1000), p.open(0, 1000)
+	a, b := p.open(0, 1000, 1), p.open(0, 1000, 1)
 	p.brought(a, 100)
 	if !p.idle(b) {
 		t.Error("the one behind goes on")
 	}
-	c := p.open(100, 1000)
+	c := p.open(100, 1000, 1)
 	p.brought(c, 300)
 	if keep, on := p.brought(a, 200); keep != 0 || on {
 		t.Errorf("%d kept, on %v", keep, on)
@@ -102,18 +103,18 @@ func TestPiecesRace(t *testing.T) {
 // Bytes that somebody has left are passed, where they are few; where somebody goes on behind them, only if that one crawls.
 func TestPiecesPass(t *testing.T) {
 	p := pieces{total: 8 * mib}
-	a := p.open(0, 8*mib)
+	a := p.open(0, 8*mib, mib)
 	a.rate = mib
-	b := p.open(4*mib, 8*mib)
+	b := p.open(4*mib, 8*mib, mib)
 	p.brought(b, passLeast)
 	if p.end(a) != 4*mib {
 		t.Error("it passes one whose rate is not known")
 	}
-	b.rate = mib / 2
+	b.least = mib / 2
 	if p.end(a) != 4*mib {
 		t.Error("it passes one that is about as fast")
 	}
-	b.rate = mib / 5
+	b.least = mib / 5
 	if p.end(a) != 8*mib {
 		t.Error("it waits for one that crawls")
 	}
@@ -124,7 +125,7 @@ func TestPiecesPass(t *testing.T) {
 	if start, limit, _ := p.next(mib, 0); start != 4*mib+passLeast || limit != 8*mib {
 		t.Errorf("next is %d-%d, some of which is here", start, limit)
 	}
-	c := p.open(4*mib+passLeast, 8*mib)
+	c := p.open(4*mib+passLeast, 8*mib, mib)
 	p.brought(c, 1)
 	p.close(c)
 	if p.end(a) != 4*mib {
@@ -159,13 +160,14 @@ func TestPiecesEndWhole(t *testing.T) {
 				if rnd.IntN(8) == 0 {
 					limit = start + 1 + rnd.Int64N(limit-start) // it answers less
 				}
-				s := p.open(start, limit)
+				s := p.open(start, limit, mib)
 				requests++
 				live[s] = 1 + rnd.IntN(mib)
 				if rnd.IntN(6) == 0 {
 					live[s] = 0 // stalls
 				}
 				s.rate = float64(live[s])
+				s.least = s.rate
 			}
 			if len(live) == 0 {
 				t.Fatalf("seed %d: nobody works, and %d bytes are missing", seed, p.missing())

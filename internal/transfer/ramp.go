@@ -15,21 +15,20 @@ const (
 
 	// settleLeast and settleMost bound the time for which a rate is measured. In between it is twice what a connection
 	// took to bring its first byte: that many round trips are needed to get up to speed.
-	settleLeast = 50 * time.Millisecond
+	settleLeast = 100 * time.Millisecond
 	settleMost  = time.Second
 	// settleBytes is how many bytes have to come in it, unless it lasts doubtTime.
 	settleBytes = 1 << 20
-	// doubtTime is how long a step that seems to be of no use is watched before it is taken back: a rate that was
-	// measured over settleLeast may be off by much.
+	// doubtTime is over which a rate is known well: so long a step that seems to be of no use is watched before it is taken
+	// back, and what it is compared with is measured, where there is time. What was measured over settleLeast may be off by
+	// much.
 	doubtTime = 250 * time.Millisecond
 
-	// A step of connections gains 1 if each of them brings as much as each of those before. From surelyGained on it is
-	// taken at once; what has gained less than leastGain in the end is taken back.
-	surelyGained = 0.5
-	leastGain    = 0.3
-	// staleRate: where the rate falls below this part of what it was before the step, the server or the network has
-	// changed meanwhile, as one does that lets a burst pass first, and nothing can be said of the step.
-	staleRate = 0.7
+	// hurry is for how long after the beginning less will do.
+	hurry = 1500 * time.Millisecond
+
+	// A step of connections gains 1 if each of them brings as much as each of those before. From leastGain on it is kept.
+	leastGain = 0.5
 
 	// firstRest follows a step without gain. Each further one doubles it, up to longestRest.
 	firstRest   = time.Second
@@ -43,6 +42,11 @@ type ramp struct {
 
 	from   int     // how many there were before the step that is watched; 0: none is
 	before float64 // bytes a second, then
+
+	// The step that was taken back last, and what it brought. The first one without gain is taken again at once where without
+	// it that is far less: what it was compared with was too much then, as of a server that lets a burst pass first.
+	tried, triedBy int     // to how many connections, by how many; 0: none was
+	triedRate      float64 // bytes a second
 
 	since   time.Duration // a rate is measured from here on
 	bytes   int64         // that had come by then
@@ -59,7 +63,7 @@ type glance struct {
 	now         time.Duration
 	connections int           // that there are, but for the late ones
 	fresh       int           // of them, have not brought a byte yet
-	late        int           // others, which should have brought one by now, or of the last step crawl
+	late        int           // others, which should have brought one by now, or crawl
 	disturbed   bool          // one has ended a request, or given up, since the last glance
 	reply       time.Duration // how long the newest took to bring its first
 	bytes       int64         // that have come over all of them, ever, again or not
@@ -67,7 +71,7 @@ type glance struct {
 }
 
 // busy reports whether a step is watched, or the first rate is measured: then it wants to look often.
-func (r *ramp) busy() bool { return r.from > 0 || !r.settled }
+func (r *ramp) busy() bool { return r.from > 0 || r.tried > 0 || !r.settled }
 
 // look says how many connections are to be added (> 0), or given up, the youngest (< 0).
 func (r *ramp) look(g glance) int {
@@ -84,26 +88,35 @@ func (r *ramp) look(g glance) int {
 		return 0
 	}
 	window := g.now - r.since
-	if window < min(max(settleLeast, 2*g.reply), settleMost) || window < doubtTime && g.bytes-r.bytes < settleBytes ||
-		window < settleMost && g.bytes == 0 {
+	least := min(max(settleLeast, 2*g.reply), settleMost)
+	if g.now >= hurry || r.from == 0 && r.rest > 0 {
+		least = max(least, doubtTime)
+	}
+	if window < least || window < doubtTime && g.bytes-r.bytes < settleBytes || window < settleMost && g.bytes == 0 {
 		return 0
 	}
 	rate := float64(g.bytes-r.bytes) / window.Seconds()
 	if r.from > 0 {
-		switch gain := r.gain(rate, g.connections); {
-		case gain >= surelyGained || window >= doubtTime && (gain >= leastGain || rate < r.before*staleRate):
+		switch gain := gain(r.before, r.from, rate, g.connections); {
+		case gain >= leastGain:
 			r.from, r.rest, r.excused = 0, 0, false
 		case window < doubtTime:
 			return 0
 		default:
-			from := r.from
+			back := r.from - g.connections
 			r.fail(g.now)
+			r.tried, r.triedBy, r.triedRate = g.connections, -back, rate
 			r.mark(g)
-			return from - g.connections
+			return back
 		}
 	}
 	r.mark(g)
 	r.settled = true
+	if r.tried == g.connections+r.triedBy && r.rest == firstRest &&
+		gain(rate, g.connections, r.triedRate, r.tried) >= leastGain {
+		r.until = g.now
+	}
+	r.tried = 0
 	more := g.connections
 	if r.most > 0 {
 		more = min(more, r.most-g.connections-g.late)
@@ -116,22 +129,23 @@ func (r *ramp) look(g glance) int {
 	return more
 }
 
-// gain is what each connection of the step brought, in parts of what each before had brought.
-func (r *ramp) gain(rate float64, connections int) float64 {
-	if r.before == 0 {
-		if rate == 0 {
+// gain is what each connection of a step brought, in parts of what each before had brought: of rates before and after, in bytes a
+// second, of so many connections.
+func gain(before float64, from int, after float64, to int) float64 {
+	if before == 0 {
+		if after == 0 {
 			return 0
 		}
 		return 1
 	}
-	return (rate - r.before) / (r.before / float64(r.from) * float64(connections-r.from))
+	return (after - before) / (before / float64(from) * float64(to-from))
 }
 
 func (r *ramp) mark(g glance) { r.since, r.bytes = g.now, g.bytes }
 
 // fail ends a step without gain.
 func (r *ramp) fail(now time.Duration) {
-	r.from = 0
+	r.from, r.tried = 0, 0
 	if now >= r.until { // else it is one of several that fail
 		r.rest = min(max(firstRest, 2*r.rest), longestRest)
 		r.until = now + r.rest
@@ -139,7 +153,7 @@ func (r *ramp) fail(now time.Duration) {
 }
 
 // stop says that no more are tried.
-func (r *ramp) stop() { r.from, r.settled = 0, true }
+func (r *ramp) stop() { r.from, r.tried, r.settled = 0, 0, true }
 
 // refused says that no more connections than these were to be had, or that others want some: more are tried later.
 func (r *ramp) refused(now time.Duration, connections int) {

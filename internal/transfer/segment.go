@@ -33,9 +33,12 @@ type segment struct {
 	ready time.Duration // when it has waited for one last
 
 	// The conductor's.
-	sampled int64 // at, when rate was measured last
-	cut     bool  // it was ended by us
-	drop    bool  // its connection is given back
+	sampled  int64         // at, when rate was measured last
+	moment   time.Duration // when the last moment began that least was measured over
+	momentAt int64         // at, then
+	lately   float64       // what it brought in that moment, in bytes a second
+	cut      bool          // it was ended by us
+	drop     bool          // its connection is given back
 
 	// Set before it is sent to spread.ended.
 	how   ending
@@ -173,8 +176,8 @@ func judgeSegment(q question, h held, resp *http.Response) (c contentRange, why 
 	if resp.StatusCode != http.StatusPartialContent {
 		return c, "asked for a part of the file, it answered " + statusText(resp)
 	}
-	if resp.Uncompressed {
-		return c, "its part of the file was decoded on the way"
+	if resp.Uncompressed || coding(resp.Header) != "" { // the first response was not
+		return c, "its part of the file is coded, or was decoded on the way"
 	}
 	return judgeRange(q, h, resp)
 }
@@ -192,22 +195,32 @@ func isOtherVersion(h held, resp *http.Response) bool {
 	return !h.validator.Matches(sent) && contradicts(h.validator, sent)
 }
 
-// sample measures the segment's rate, as an average that forgets half of the past every quarter second. Called with
-// spread.mu.
-func (g *segment) sample(now, since time.Duration) {
-	bytes := g.at - g.sampled
+// sample measures the segment's rate, as an average that forgets half of the past every quarter second, and the least of it
+// and the last moment's. Called with spread.mu.
+func (g *segment) sample(now, since, moment time.Duration) {
+	bytes, silent := g.at-g.sampled, now-max(g.last, g.asked)
 	g.sampled = g.at
 	switch {
-	case now-max(g.last, g.asked) >= stallTime:
+	case silent >= stallTime:
 		g.rate = 0
 	case !g.begun():
 	case g.rate < 0:
-		if age := now - g.began; age >= settleLeast {
+		if age := now - g.began; age >= momentLeast {
 			g.rate = float64(g.at-g.start) / age.Seconds()
+			g.lately, g.moment, g.momentAt = g.rate, now, g.at
 		}
 	default:
 		weight := 1 - math.Exp2(-since.Seconds()*4)
 		g.rate += weight * (float64(bytes)/since.Seconds() - g.rate)
+		if age := now - g.moment; age >= moment {
+			g.lately, g.moment, g.momentAt = float64(g.at-g.momentAt)/age.Seconds(), now, g.at
+		}
+	}
+	switch {
+	case silent >= moment:
+		g.least = 0
+	case g.rate >= 0:
+		g.least = min(g.rate, g.lately)
 	}
 }
 

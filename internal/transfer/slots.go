@@ -6,7 +6,6 @@ package transfer
 // add takes n more connections, as far as they are to be had and there is work for them.
 func (s *spread) add(n int) {
 	taken := 0
-	s.stepped = s.now()
 	for taken < n && s.d.Connections.Take(s.resp.Request.URL.String()) {
 		taken++
 		s.slots++

@@ -21,6 +21,9 @@ const (
 	// bytes before has lost none.
 	mostFails = 3
 	forgiven  = 1 << 20
+
+	// mostTransactions is how many further requests are reported. A server that answers each with little needs many more.
+	mostTransactions = 1000
 )
 
 // A spread is a file that comes over several connections: the download's own, with which it begins, and further ones
@@ -48,8 +51,8 @@ type spread struct {
 	own     time.Duration // how long the download's own request took to its first byte
 	reply   time.Duration // how long the newest of all took
 	looked  time.Duration
+	usual   float64       // the mean rate of a connection; see expected
 	patient time.Duration // how long a connection may stall now
-	stepped time.Duration // when the ramp added some last
 	told    int64         // the Observer knows of so many bytes
 
 	disturbed bool // a segment has ended since the last look
@@ -104,19 +107,23 @@ func (d *download) spread(resp *http.Response, from, end int64) (whole bool, err
 		for _, g := range s.live {
 			g.cancel()
 		}
+		var broken *segment
 		for len(s.live) > 0 {
 			g := <-s.ended
 			s.remove(g)
-			if whole && g.how == failed { // what it had gathered was to be the last
-				whole, err = false, g.err
+			if g.how == failed || g.how == left {
+				broken = g
 			}
 		}
 		for ; s.slots > 1; s.slots-- {
 			d.Connections.Give()
 		}
 		follow.end()
+		if whole && broken != nil { // what it had gathered was to be the last
+			whole, err = s.after(broken)
+		}
 	}()
-	s.begin(from, end, resp, 0)
+	s.begin(from, end, spreadLeast, resp, 0)
 	return s.conduct(follow)
 }
 
@@ -147,7 +154,7 @@ func (s *spread) conduct(follow *follower) (whole bool, err error) {
 			if s.isWhole() {
 				return true, nil
 			}
-			if s.ramp.busy() {
+			if s.ramp.busy() || s.slots > len(s.live) { // one that is idle waits for a chance to help
 				timer.Reset(lookBusy)
 			} else {
 				timer.Reset(lookIdle)
@@ -156,8 +163,8 @@ func (s *spread) conduct(follow *follower) (whole bool, err error) {
 	}
 }
 
-// begin starts a segment: with resp, or by asking.
-func (s *spread) begin(from, limit int64, resp *http.Response, fails int) {
+// begin starts a segment, of which a rate is hoped for: with resp, or by asking.
+func (s *spread) begin(from, limit int64, hoped float64, resp *http.Response, fails int) {
 	g := &segment{resp: resp, asked: s.now(), fails: fails, sampled: from}
 	ctx, cancel := context.WithCancel(s.ctx)
 	g.cancel = cancel
@@ -168,7 +175,7 @@ func (s *spread) begin(from, limit int64, resp *http.Response, fails int) {
 		}
 	}
 	s.mu.Lock()
-	g.stretch = s.pieces.open(from, limit)
+	g.stretch = s.pieces.open(from, limit, hoped)
 	s.mu.Unlock()
 	s.live = append(s.live, g)
 	go s.run(ctx, g)
@@ -182,7 +189,9 @@ func (s *spread) remove(g *segment) {
 	s.mu.Lock()
 	s.pieces.close(g.stretch)
 	s.mu.Unlock()
-	s.d.further = append(s.d.further, g.metrics.Transactions()...)
+	if len(s.d.further) < mostTransactions {
+		s.d.further = append(s.d.further, g.metrics.Transactions()...)
+	}
 }
 
 // cut ends a segment. What it has not brought is others' at once.
@@ -248,8 +257,9 @@ func afterFirst(err error) error {
 // assign gives work to the connections that have none; after is a segment that has just left one, nil: there is none.
 func (s *spread) assign(after *segment) {
 	for len(s.live) < s.slots {
+		hoped := s.expected()
 		s.mu.Lock()
-		from, limit, ok := s.pieces.next(s.expected(), s.reply)
+		from, limit, ok := s.pieces.next(hoped, s.reply)
 		s.mu.Unlock()
 		if !ok {
 			return
@@ -258,23 +268,17 @@ func (s *spread) assign(after *segment) {
 		if after != nil {
 			fails, after = after.fails, nil
 		}
-		s.begin(from, limit, nil, fails)
+		s.begin(from, limit, hoped, nil, fails)
 	}
 }
 
-// expected is the rate of a further connection, as far as can be known: the mean of the others. Called with mu.
+// expected is the rate of a further connection, as far as can be known: the mean of those that there are, or have been not
+// long ago: those that are left in the end may be the slow ones.
 func (s *spread) expected() float64 {
-	sum, n := 0., 0
-	for _, g := range s.live {
-		if g.rate > 0 {
-			sum += g.rate
-			n++
-		}
-	}
-	if n == 0 {
+	if s.usual == 0 {
 		return spreadLeast
 	}
-	return max(1, sum/float64(n))
+	return max(1, s.usual)
 }
 
 // tell tells the Observer what is here.
@@ -288,8 +292,9 @@ func (s *spread) tell() {
 	}
 }
 
+// isWhole reports whether all is here, and each response that has brought its last byte has ended: it might go on.
 func (s *spread) isWhole() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.pieces.whole()
+	return s.pieces.whole() && !slices.ContainsFunc(s.live, func(g *segment) bool { return !g.cut && g.at == g.limit })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -293,6 +294,23 @@ func TestSpreadFaults(t *testing.T) {
 	}
 }
 
+// A part that is said to be coded is none, even where its length would be right.
+func TestCodedPartIsRefused(t *testing.T) {
+	h := held{total: 1000, validator: partial.Validator{ETag: `"v1"`}}
+	resp := &http.Response{
+		StatusCode: 206, ContentLength: 100,
+		Header: http.Header{"Etag": {`"v1"`}, "Content-Range": {"bytes 100-199/1000"}},
+	}
+	q := question{from: 100, to: 200}
+	if _, why := judgeSegment(q, h, resp); why != "" {
+		t.Fatal(why)
+	}
+	resp.Header.Set("Content-Encoding", "gzip")
+	if _, why := judgeSegment(q, h, resp); why == "" {
+		t.Error("it is taken")
+	}
+}
+
 // A file that changes in the midst starts anew, and is of the new version alone; so does one of which a part was not what it
 // was to be.
 func TestSpreadChanged(t *testing.T) {
@@ -303,7 +321,6 @@ func TestSpreadChanged(t *testing.T) {
 	}{
 		"same length, If-Range ignored": {All(Changed(Resource{Content: changed, ETag: `"v2"`}), IgnoreIfRange()), changed},
 		"If-Range heeded":               {Changed(Resource{Content: changed, ETag: `"v2"`}), changed},
-		"goes on behind its range":      {All(RangeBodyOff(10), Chunked()), big},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spreadOver(t, 4, func(t *testing.T, d *spreading) {
@@ -760,4 +777,100 @@ func TestSpreadDiskFails(t *testing.T) {
 			t.Error("a file in a folder that is gone")
 		}
 	})
+}
+
+// Cancelled at any moment, again and again, it goes on from what it had, and is whole in the end.
+func TestSpreadCancelledOften(t *testing.T) {
+	for seed := range uint64(12) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		spreadOver(t, 5, func(t *testing.T, d *spreading) {
+			d.srv.Publish("/f", Resource{Content: brief, ETag: `"v1"`, Digests: []Digest{ReprDigest("sha-256")}})
+			var requests atomic.Int32
+			d.srv.Always("/f", When(func(*http.Request) bool { return requests.Add(1)%5 == 0 }, Truncate(rnd.Int64N(1<<20))))
+			held := int64(0)
+			for n := 0; ; n++ {
+				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Duration(rnd.IntN(900))*time.Millisecond, context.Canceled)
+				res, err := Run(ctx, d.a)
+				cancel()
+				if err == nil {
+					wantFile(t, res, err, brief)
+					return
+				}
+				if seen := d.seen.received; len(seen) > 0 && (!slices.IsSorted(seen) || seen[0] < held || seen[len(seen)-1] > brief.Size) {
+					t.Fatalf("seed %d: it held %d bytes, and received %v", seed, held, seen)
+				}
+				if d.hosts.out != 0 {
+					t.Fatalf("seed %d: %d connections are out", seed, d.hosts.out)
+				}
+				if res.ResumeData != nil {
+					held = partial.Ranges(res.ResumeData.Held).Total()
+				}
+				if n > 100 {
+					t.Fatalf("seed %d: it does not end: %v", seed, err)
+				}
+				d.a = again(d.a)
+				d.seen = d.a.Observer.(*observer)
+			}
+		})
+	}
+}
+
+// However little a server answers each request with, what is reported of them is bounded.
+func TestSpreadManyRequests(t *testing.T) {
+	spreadOver(t, 4, func(t *testing.T, d *spreading) {
+		d.srv.Publish("/f", Resource{Content: brief, ETag: `"v1"`})
+		d.srv.Script("/f", StallAt(AtBody(1<<20), Forever))
+		rt := d.a.RoundTripper
+		d.a.RoundTripper = further{rt, func(r *http.Request) (*http.Response, error) {
+			var first, last int64
+			if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &first, &last); err != nil {
+				return nil, err
+			}
+			r.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", first, min(last, first+4<<10-1)))
+			return rt.RoundTrip(r)
+		}}
+		res := d.mustRun(t, brief)
+		if n := len(res.Transactions); d.srv.Count("/f") < mostTransactions+100 || n > mostTransactions+1 {
+			t.Errorf("%d requests, %d transactions", d.srv.Count("/f"), n)
+		}
+	})
+}
+
+// Whenever a file changes, and however often the download is cancelled, what gets the final name is of one version: by an entity
+// tag, or by a date alone, and of a server that heeds no If-Range.
+func TestSpreadIsOfOneVersion(t *testing.T) {
+	old, young := brief, Body{Seed: 2, Size: brief.Size}
+	long := Body{Seed: 2, Size: brief.Size + 5}
+	for seed := range uint64(24) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		spreadOver(t, 5, func(t *testing.T, d *spreading) {
+			before, after := Resource{Content: old, ETag: `"v1"`}, Resource{Content: young, ETag: `"v2"`}
+			if seed%3 == 1 {
+				before.ETag, after.ETag = "", ""
+				before.LastModified, after.LastModified = d.start.Add(-2*time.Hour), d.start.Add(-time.Hour)
+			}
+			if seed%3 == 2 { // it lies about its version, but not about its length
+				after.Content, after.ETag = long, before.ETag
+			}
+			d.srv.Publish("/f", before)
+			if seed%2 == 0 {
+				d.srv.Always("/f", IgnoreIfRange())
+			}
+			change := time.AfterFunc(time.Duration(rnd.IntN(1800))*time.Millisecond, func() { d.srv.Publish("/f", after) })
+			defer change.Stop()
+			for {
+				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Duration(300+rnd.IntN(3000))*time.Millisecond, context.Canceled)
+				res, err := Run(ctx, d.a)
+				cancel()
+				if err != nil {
+					d.a = again(d.a)
+					continue
+				}
+				if old.CheckFile(res.Path) != nil && young.CheckFile(res.Path) != nil && long.CheckFile(res.Path) != nil {
+					t.Errorf("seed %d: it is neither", seed)
+				}
+				return
+			}
+		})
+	}
 }

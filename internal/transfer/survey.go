@@ -1,6 +1,9 @@
 package transfer
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const (
 	// stallTime is how long a connection may bring nothing, or crawl, while others go on, before its rest is asked for
@@ -12,6 +15,10 @@ const (
 	// download's own took.
 	replyTime  = 2 * time.Second
 	replyTimes = 5
+	// momentLeast is over how long a connection's rate is measured at least.
+	momentLeast = 50 * time.Millisecond
+	// usualTime is in which what was usual is forgotten by half.
+	usualTime = time.Second
 	// lateTime is the same for when it is not waited for any more, though it may still come.
 	lateTime = doubtTime
 )
@@ -47,8 +54,10 @@ func (s *spread) survey() glance {
 		if g.rate < 0 && g.begun() && g.resp == nil {
 			s.reply = g.began - g.asked
 		}
-		g.sample(now, since)
+		g.sample(now, since, min(max(momentLeast, 2*s.reply), settleMost))
 	}
+	mean, n := s.others(nil)
+	s.usual = max(mean/float64(max(n, 1)), s.usual*math.Exp2(-since.Seconds()/usualTime.Seconds()))
 	v := glance{now: now, connections: s.slots, reply: s.reply, bytes: s.moved, missing: s.pieces.missing()}
 	v.disturbed, s.disturbed = s.disturbed, false
 	for _, g := range s.live {
@@ -56,7 +65,7 @@ func (s *spread) survey() glance {
 		case g.cut:
 		case s.useless(g, now):
 			cut = append(cut, g)
-		case g.resp != nil, g.begun() && !(g.asked >= s.stepped && s.crawls(g)):
+		case g.begun() && !s.crawls(g), g.resp != nil && !g.begun():
 		case !g.begun() && now-g.asked < max(lateTime, replyTimes*s.own):
 			v.fresh++
 		default:
@@ -108,7 +117,7 @@ func (s *spread) crawls(g *segment) bool {
 	return g.rate >= 0 && g.rate < sum*crawlPart/float64(max(n, 1))
 }
 
-// others is what the n others that bring something bring together. Called with mu.
+// others is what the n segments but g that bring something bring together. Called with mu.
 func (s *spread) others(g *segment) (sum float64, n int) {
 	for _, other := range s.live {
 		if other != g && other.rate > 0 {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/urlsession/urlsession"
+	"github.com/urlsession/urlsession/internal/partial"
 	"github.com/urlsession/urlsession/urlsessiontest"
 )
 
@@ -116,6 +117,60 @@ func TestFullDestination(t *testing.T) {
 		if err := body.CheckFile(filepath.Join(disk, []string{"known", "unknown"}[i])); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A download over several connections that fills the disk waits, with what has come recorded, and goes on when there is room; also
+// where the daemon was killed meanwhile.
+func TestFullDestinationOfSegments(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, 24*mib)
+	origin := urlsessiontest.NewServer(urlsessiontest.ConnectionRate(paceRate))
+	defer origin.Close()
+	body := urlsessiontest.Body{Seed: 1, Size: 40 * mib}
+	origin.Publish("/f", urlsessiontest.Resource{Content: body, ETag: `"v1"`})
+	k := running(t)
+	ctx := bounded(t)
+	task, err := k.session(k.configuration("com.example.full")).DownloadTask(ctx, urlsession.Get(origin.URL+"/f"), filepath.Join(disk, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitsFor(ctx, t, task, urlsession.WaitSpace)
+	if err := origin.WaitIdle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := origin.Load().PeakRequests; n < 2 {
+		t.Errorf("it had %d connections at most", n)
+	}
+	parts, err := filepath.Glob(filepath.Join(disk, "f.*.part"))
+	if err != nil || len(parts) != 1 {
+		t.Fatalf("parts: %q (%v)", parts, err)
+	}
+	text, err := os.ReadFile(parts[0] + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := partial.ParseRecord(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := origin.Sent("/f")
+	k.kill()
+	k.restart()
+	grow(t, disk, 64*mib)
+	if _, err := task.Wait(ctx); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	if err := body.CheckFile(filepath.Join(disk, "f")); err != nil {
+		t.Error(err)
+	}
+	// What is held is not fetched again.
+	t.Logf("%d of %d bytes were held, in %d ranges; %d of %d were sent then", record.Held.Total(), sent, len(record.Held), origin.Sent("/f")-sent, body.Size)
+	if len(record.Held) < 2 {
+		t.Errorf("%v were held", record.Held)
+	}
+	if again := origin.Sent("/f") - sent - (body.Size - record.Held.Total()); again > paceRate {
+		t.Errorf("%d bytes that were held have been fetched again", again)
 	}
 }
 

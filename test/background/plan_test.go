@@ -20,6 +20,7 @@ import (
 type plan struct {
 	State  string // the daemon's folder
 	URL    string // the origin
+	Paced  string // the origin that holds each connection back
 	Folder string // of downloads and of the files that are uploaded
 	Log    string // the app's: a line an event that it has dealt with
 	Jobs   []job
@@ -36,6 +37,7 @@ type job struct {
 	Batch  int  // downloads of one such number, unless it is 0, are made in one step
 	Digest bool // a download is verified by its digest
 	Strong bool // the origin says a strong ETag; else it says nothing, and each attempt starts over
+	Spread bool // a download comes over several connections: it is the paced origin's
 }
 
 const (
@@ -43,7 +45,8 @@ const (
 	mib = 1 << 20
 )
 
-// newJobs is count jobs by a generator. Most are small, some are empty, and one in sixty is of 64 MiB.
+// newJobs is count jobs by a generator. Most are small, some are empty, one in sixty is of 64 MiB, and two in sixty are large and
+// come over several connections.
 func newJobs(r *rand.Rand, count int) []job {
 	jobs := make([]job, count)
 	for i := range jobs {
@@ -74,6 +77,12 @@ func newJobs(r *rand.Rand, count int) []job {
 	}
 	for i := 0; i < count; i += 60 { // whatever the generator says
 		jobs[i] = job{Number: i, Kind: urlsession.KindDownload, Seed: r.Uint64(), Size: 64 * mib, Strong: true, Digest: true}
+		for n := i + 1; n < min(i+3, count); n++ {
+			jobs[n] = job{
+				Number: n, Kind: urlsession.KindDownload, Seed: r.Uint64(), Size: 32*mib + r.Int64N(16*mib), Strong: true,
+				Digest: n%2 == 0, Spread: true,
+			}
+		}
 	}
 	return jobs
 }
@@ -101,8 +110,12 @@ func (p *plan) resource(path string) (urlsessiontest.Resource, bool) {
 
 // request is the job's. source is the file of an upload.
 func (p *plan) request(j job) urlsession.Request {
+	origin := p.URL
+	if j.Spread {
+		origin = p.Paced
+	}
 	r := urlsession.Request{
-		URL: p.URL + j.path(), Method: http.MethodGet, FailOnHTTPError: true,
+		URL: origin + j.path(), Method: http.MethodGet, FailOnHTTPError: true,
 		Metadata: map[string]string{"job": strconv.Itoa(j.Number)},
 	}
 	if j.Kind == urlsession.KindUpload {

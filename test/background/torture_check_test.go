@@ -4,11 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/urlsession/urlsession"
 )
@@ -69,7 +66,7 @@ func (x *torture) check() {
 				}
 			}
 		}
-		for _, r := range x.origin.RequestsTo(x.plan.Jobs[n].path()) {
+		for _, r := range x.server(x.plan.Jobs[n]).RequestsTo(x.plan.Jobs[n].path()) {
 			x.t.Logf("request %s %s %q: status %d, %d bytes sent, %d received (%v)", r.Method, r.Path, r.Range(), r.Status, r.Sent, r.BodySize, r.BodyError)
 		}
 	}
@@ -113,41 +110,6 @@ func (x *torture) checkBody(j job) error {
 		return errors.New("its body has never arrived whole")
 	}
 	return nil
-}
-
-// checkpoint is the most that a download has written and not recorded, and one buffer.
-const checkpoint = 8*mib + mib
-
-// checkFetched says whether a download's attempts fetched more than a checkpoint twice, beside what was under way in the
-// kernel's buffers when the daemon was killed, and never read.
-func (x *torture) checkFetched(j job) error {
-	if j.Kind != urlsession.KindDownload || !j.Strong {
-		return nil
-	}
-	allowed := int64(checkpoint) + bufferMost("rmem") + bufferMost("wmem")
-	var reached int64
-	for i, r := range x.origin.RequestsTo(j.path()) {
-		from := int64(0)
-		if first, ok := strings.CutPrefix(r.Range(), "bytes="); ok {
-			from, _ = strconv.ParseInt(strings.TrimSuffix(first, "-"), 10, 64)
-		}
-		if again := reached - from; again > allowed {
-			return fmt.Errorf("attempt %d fetched %d bytes again", i+1, again)
-		}
-		reached = max(reached, from+r.Sent)
-	}
-	return nil
-}
-
-// bufferMost is the most bytes that the kernel holds for a TCP socket in a direction.
-func bufferMost(direction string) int64 {
-	b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_" + direction)
-	if f := strings.Fields(string(b)); err == nil && len(f) == 3 {
-		if n, err := strconv.ParseInt(f[2], 10, 64); err == nil {
-			return n
-		}
-	}
-	return 8 * mib
 }
 
 // checkLeft says whether something is left that is no file of the plan.

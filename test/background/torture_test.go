@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/urlsession/urlsession/internal/partial"
 	"github.com/urlsession/urlsession/urlsessiontest"
 )
 
@@ -44,14 +45,21 @@ func TestTorture(t *testing.T) {
 	x.check()
 }
 
+// paceRate is what the paced origin gives each connection, in bytes a second.
+const paceRate = 8 * mib
+
 // torture is one run of it.
 type torture struct {
 	t      *testing.T
 	plan   plan
 	origin *urlsessiontest.Server
+	paced  *urlsessiontest.Server
 	k      *keeper
-	kills  int   // of the daemon, so far
-	total  int64 // bytes of all jobs
+	kills  int           // of the daemon, so far
+	lives  []time.Time   // when each of them was
+	spread int           // kills of the daemon while a record had holes
+	lacked map[int]int64 // what the records of jobs lacked after the last kill; what is there still need not be lost by the next
+	total  int64         // bytes of all jobs
 
 	planFile, appLog string
 	app              *exec.Cmd
@@ -59,16 +67,19 @@ type torture struct {
 }
 
 func newTorture(t *testing.T, r *rand.Rand) *torture {
-	x := &torture{t: t, k: newKeeper(t)}
+	x := &torture{t: t, k: newKeeper(t), lacked: make(map[int]int64)}
 	dir := t.TempDir()
 	x.planFile, x.appLog = filepath.Join(dir, "plan.json"), filepath.Join(dir, "app.log")
 	x.origin = urlsessiontest.NewServer(urlsessiontest.KeepRequests(1 << 20))
 	t.Cleanup(x.origin.Close)
+	x.paced = urlsessiontest.NewServer(urlsessiontest.KeepRequests(1<<20), urlsessiontest.ConnectionRate(paceRate))
+	t.Cleanup(x.paced.Close)
 	x.plan = plan{
-		State: x.k.state, URL: x.origin.URL, Folder: filepath.Join(dir, "files"), Log: filepath.Join(dir, "events.log"),
+		State: x.k.state, URL: x.origin.URL, Paced: x.paced.URL, Folder: filepath.Join(dir, "files"), Log: filepath.Join(dir, "events.log"),
 		Jobs: newJobs(r, *tortureTasks),
 	}
 	x.origin.PublishFunc(x.plan.resource)
+	x.paced.PublishFunc(x.plan.resource)
 	for _, j := range x.plan.Jobs {
 		x.total += j.Size
 	}
@@ -93,17 +104,24 @@ func (x *torture) run(r *rand.Rand) {
 	x.k.start()
 	x.startApp()
 	appKills := 0
+kills:
 	for x.kills < *tortureKills {
 		left := int64(*tortureKills - x.kills)
-		if r.IntN(5) == 0 { // in the midst of its start, or just after it
+		switch r.IntN(5) {
+		case 0: // in the midst of its start, or just after it
 			if x.pause(time.Duration(r.Int64N(int64(60 * time.Millisecond)))) {
-				break
+				break kills
 			}
-		} else {
+		case 1: // in the midst of several connections
+			x.k.ready()
+			if x.await(x.pacedSent, x.pacedSent()+6*mib+r.Int64N(10*mib), 2*time.Second) {
+				break kills
+			}
+		default:
 			x.k.ready()
 			some := 2*max(x.total-x.sent(), 0)/(left+1) + mib
-			if x.await(x.sent()+r.Int64N(some), time.Duration(r.Int64N(int64(600*time.Millisecond)))) {
-				break
+			if x.await(x.sent, x.sent()+r.Int64N(some), time.Duration(r.Int64N(int64(600*time.Millisecond)))) {
+				break kills
 			}
 		}
 		killApp := x.kills%3 == 2
@@ -113,11 +131,14 @@ func (x *torture) run(r *rand.Rand) {
 			x.startApp()
 			killApp = false
 		}
+		x.lives = append(x.lives, time.Now())
 		if r.IntN(6) == 0 {
 			x.k.ready()
 			x.k.terminate()
+			x.checkRecords(0)
 		} else {
 			x.k.kill()
+			x.checkRecords(partial.UnrecordedLimit)
 		}
 		x.kills++
 		if killApp {
@@ -134,23 +155,44 @@ func (x *torture) run(r *rand.Rand) {
 	case <-time.After(patience + time.Duration(x.total>>20)*100*time.Millisecond):
 		x.t.Errorf("after %d kills the tasks do not end", x.kills)
 	}
-	x.t.Logf("%d tasks of %d MiB, %d kills of the daemon, %d of the app, %d MiB sent", len(x.plan.Jobs), x.total>>20, x.kills, appKills, x.sent()>>20)
+	x.t.Logf("%d tasks of %d MiB, %d kills of the daemon, %d of them amid several connections, %d of the app, %d MiB sent", len(x.plan.Jobs), x.total>>20, x.kills, x.spread, appKills, x.sent()>>20)
+	if x.spread == 0 && x.kills >= 20 {
+		x.t.Error("no kill came in the midst of several connections")
+	}
 	if x.kills < *tortureKills {
 		x.t.Logf("the tasks ended before %d more kills", *tortureKills-x.kills)
 	}
 }
 
-// sent is how many bytes the origin has sent.
+// sent is how many bytes the origins have sent.
 func (x *torture) sent() (n int64) {
 	for _, j := range x.plan.Jobs {
-		n += x.origin.Sent(j.path())
+		n += x.server(j).Sent(j.path())
 	}
 	return n
 }
 
-// await waits until the origin has sent so much, and no longer than that. true: the app has ended.
-func (x *torture) await(sent int64, most time.Duration) bool {
-	for end := time.Now().Add(most); time.Now().Before(end) && x.sent() < sent; {
+// pacedSent is how many the paced origin has.
+func (x *torture) pacedSent() (n int64) {
+	for _, j := range x.plan.Jobs {
+		if j.Spread {
+			n += x.paced.Sent(j.path())
+		}
+	}
+	return n
+}
+
+// server is the origin of a job.
+func (x *torture) server(j job) *urlsessiontest.Server {
+	if j.Spread {
+		return x.paced
+	}
+	return x.origin
+}
+
+// await waits until so much was sent, and no longer than that. true: the app has ended.
+func (x *torture) await(sent func() int64, until int64, most time.Duration) bool {
+	for end := time.Now().Add(most); time.Now().Before(end) && sent() < until; {
 		if x.pause(time.Millisecond) {
 			return true
 		}

@@ -224,6 +224,44 @@ func TestDownload(t *testing.T) {
 	})
 }
 
+// A download over several connections whose power is cut: what its record claims is there, also where it has holes, and the next
+// life goes on from there, over several connections again.
+func TestSegments(t *testing.T) {
+	journals(t, func(t *testing.T, journal powerfs.Journal, cuts int) {
+		origin := urlsessiontest.NewServer(urlsessiontest.ConnectionRate(paceRate))
+		defer origin.Close()
+		files, holes := 0, 0
+		for n := 1; cuts > 0; cuts -= 2 * perMachine { // its lives are longer
+			d := newDownloads(t, journal, *first+uint64(cuts), origin)
+			for range min(cuts, perMachine) {
+				if d.file == "" || d.whole[d.file] != 0 {
+					d.file, d.version = "f"+strconv.Itoa(n), 0
+					d.sizes[d.file] = 24<<20 + d.random.Int64N(4<<20)
+					d.publish()
+					n++
+				}
+				done := false
+				d.life(20+d.random.IntN(200), func() { done = d.work() })
+				if done {
+					d.whole[d.file] = d.version
+					files++
+				}
+				d.check()
+				if len(d.kept()) > 1 {
+					holes++
+				}
+			}
+		}
+		if holes == 0 || files == 0 || origin.Load().PeakRequests < 2 {
+			t.Errorf("%d lives left a record with holes, %d files were complete, %d requests at once: nothing was tested", holes, files, origin.Load().PeakRequests)
+		}
+		t.Logf("%d lives left a record with holes, %d files were complete, %d requests at once", holes, files, origin.Load().PeakRequests)
+	})
+}
+
+// paceRate is what the origin of TestSegments gives each connection, in bytes a second.
+const paceRate = 8 << 20
+
 // perMachine is how often one machine's power is cut, in each of which a test goes on with what the last has left.
 const perMachine = 10
 

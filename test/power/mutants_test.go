@@ -26,6 +26,9 @@ var mutants = []mutant{
 	{"a checkpoint claims what was written during its fsync", "internal/partial/checkpoint.go", "Download", []string{
 		"	if lost == nil {\n		failed = f.save", "	if lost == nil {\n		claim.Held = f.Written()\n		failed = f.save",
 	}},
+	{"a checkpoint claims the holes as well", "internal/partial/checkpoint.go", "Segments", []string{
+		"	if lost == nil {\n		failed = f.save", "	if lost == nil {\n		claim.Held = Ranges{{0, claim.Held.End()}}\n		failed = f.save",
+	}},
 	{"a checkpoint does not fsync the folder", "internal/partial/checkpoint.go", "Download", []string{
 		"	return durable.SyncDir(filepath.Dir(path))", "	_, _ = filepath.Dir(path), durable.SyncDir\n	return nil",
 	}},
