@@ -19,7 +19,9 @@ func interrupted(t *testing.T) (srv *urlsessiontest.Server, file urlsessiontest.
 	file = urlsessiontest.Body{Seed: 7, Size: 20 << 20}
 	srv.Publish("/f", urlsessiontest.Resource{Content: file, ETag: `"v1"`})
 	srv.Script("/f", urlsessiontest.StallAt(urlsessiontest.AtBody(file.Size/2), urlsessiontest.Forever))
-	return srv, file, download(srv.URL+"/f", filepath.Join(t.TempDir(), "f"))
+	spec = download(srv.URL+"/f", filepath.Join(t.TempDir(), "f"))
+	spec.Policy.Connections = 1 // or another would bring what this one stands before, while the daemon is on its way to its end
+	return srv, file, spec
 }
 
 // resumed checks that the download has gone on in place of beginning anew.

@@ -43,6 +43,7 @@ type segment struct {
 	// Set before it is sent to spread.ended.
 	how   ending
 	err   error
+	short bool // of lost: all of the message is here, and less than it says
 	panic any
 }
 
@@ -95,11 +96,17 @@ func (s *spread) bring(ctx context.Context, g *segment) (ending, error) {
 		case !on, atEnd && err != nil:
 			return done, nil
 		case errors.Is(err, io.EOF):
+			g.short = delimited(resp)
 			return lost, fmt.Errorf("the body ends at byte %d, and %d were promised: %w", g.at, g.limit, io.ErrUnexpectedEOF)
 		case err != nil:
 			return lost, err
 		}
 	}
+}
+
+// delimited reports whether a body's end is said in the message: what is cut off on the way is no end then.
+func delimited(resp *http.Response) bool {
+	return resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0 || resp.ProtoMajor > 1
 }
 
 // turn is from how long a wait for a limit on it is one, and not how long the taking takes.

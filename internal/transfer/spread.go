@@ -223,7 +223,7 @@ func (s *spread) after(g *segment) (over bool, err error) {
 			return true, nil
 		}
 	case g.how == lost && !g.cut:
-		if s.slots == 1 || s.d.ctx.Err() != nil {
+		if s.slots == 1 && !g.short || s.d.ctx.Err() != nil {
 			return false, afterFirst(s.d.wireError(g.err))
 		}
 		g.fails++
@@ -232,6 +232,10 @@ func (s *spread) after(g *segment) (over bool, err error) {
 		}
 		if g.begun() && g.fails < mostFails {
 			return false, nil
+		}
+		if s.slots == 1 { // its parts end too early, again and again: nothing but the whole can be had of this server
+			s.d.useless, s.d.alone = g.err.Error(), true
+			return false, errStartOver
 		}
 		s.ramp.fail(s.now())
 		s.closed = s.closed || !s.proved && (g.begun() || s.resp.ProtoMajor > 1)

@@ -20,7 +20,7 @@ var spreadFile = Body{Seed: 1, Size: 5 * mib}
 
 const spreadRate = mib
 
-// Every fault of an origin, in answer to each request for a part of a file that comes over several connections, once it has begun: it does the file no harm, for those that work go on. Where the first one breaks off too, or nobody ever serves the end of a part,
+// Every fault of an origin, in answer to each request for a part of a file that comes over several connections, once it has begun: it does the file no harm, for those that work go on. Where the first one breaks off too, or the end of a part is never served, or with bytes that follow it as an answer of their own,
 // the download ends as any: in a file that is whole and of one version, or in an error with a code and no file. In a
 // background session and in this process.
 func TestHostileSpread(t *testing.T) {
