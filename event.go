@@ -79,12 +79,15 @@ type (
 		TotalBytesExpected int64 // -1: unknown
 	}
 
-	// UploadProgress is the same of a request's body, of any kind of task. Live; "uploadprogress".
+	// UploadProgress is the same of a request's body, of any kind of task. BytesSent is TotalBytesSent where that is less than
+	// before: it is sent again, or the server has lost some of it. Live; "uploadprogress".
 	UploadProgress struct {
 		Envelope
 		BytesSent          int64 // since the last such event
 		TotalBytesSent     int64
 		TotalBytesExpected int64 // -1: unknown
+		// Confirmed says that the server has said that it has TotalBytesSent; else so many have left.
+		Confirmed bool
 	}
 
 	// DataReceived hands over a piece of the body of a task with Request.Stream, decoded. Data may be used until the next
@@ -217,7 +220,7 @@ func publicEvent(ev task.Event) Event {
 	case task.DownloadProgress:
 		return DownloadProgress{e, d.Written, d.Total, unknownIfZero(d.Expected)}
 	case task.UploadProgress:
-		return UploadProgress{e, d.Sent, d.Total, unknownIfZero(d.Expected)}
+		return UploadProgress{e, d.Sent, d.Total, unknownIfZero(d.Expected), d.Confirmed}
 	case task.DataReceived:
 		return DataReceived{e, d.Data}
 	case task.ResponseReceived:

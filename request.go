@@ -62,6 +62,10 @@ type Request struct {
 	// beside what its session and the daemon may. 0: none of its own. Task.SetRateLimit changes it.
 	RateLimit int64
 
+	// Resumable, of an upload: how it goes on where it was cut, in place of anew. ResumableAuto: as the server can, where the
+	// body is worth it. What a server holds of an upload is kept with the task, and a cancelled one is dropped there.
+	Resumable Resumable
+
 	// Limit, of a data or upload task: the most bytes that the response's body may measure, decoded; beyond it is
 	// ErrDataTooLarge. 0: DefaultLimit.
 	Limit int64
@@ -69,6 +73,37 @@ type Request struct {
 	// (not of Session.Events), and the transfer waits for who listens there. Task.Body then has nothing. A background
 	// session refuses it.
 	Stream bool
+}
+
+// Resumable says by which protocol an upload goes on where it was cut (docs/uploads.md).
+type Resumable int
+
+const (
+	// ResumableAuto offers a server draft-ietf-httpbis-resumable-upload in the request itself, where that is a POST, PUT or PATCH
+	// with more than 1 MiB of known length. A server that knows nothing of it takes it as a plain upload; one that answers a POST
+	// with that it speaks tus 1.0 gets that.
+	ResumableAuto Resumable = iota
+	// ResumableIETF offers that of any length, and in each of its interop versions from 8 to 3.
+	ResumableIETF
+	// ResumableTus makes the upload by tus 1.0, whose creation URL is the request's: by POST, whatever its method.
+	ResumableTus
+	// ResumableNo sends a plain request, after a cut anew.
+	ResumableNo
+)
+
+// String is "auto", "ietf", "tus" or "no".
+func (r Resumable) String() string {
+	switch r {
+	case ResumableAuto:
+		return "auto"
+	case ResumableIETF:
+		return "ietf"
+	case ResumableTus:
+		return "tus"
+	case ResumableNo:
+		return "no"
+	}
+	return "invalid"
 }
 
 // DefaultLimit is the most bytes of a response's body that a data or upload task takes unless Request.Limit says

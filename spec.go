@@ -64,6 +64,10 @@ func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, erro
 		return refuse("Stream", "is set, and the daemon keeps the body of a task; read it by Task.Body, or use a session in this process")
 	case r.Stream && r.Limit != 0:
 		return refuse("Limit", "is set, and a task with Stream has none")
+	case r.Resumable < ResumableAuto || r.Resumable > ResumableNo:
+		return refuse("Resumable", fmt.Sprintf("is %d, which is none of the Resumable constants", int(r.Resumable)))
+	case r.Resumable != ResumableAuto && kind != task.Upload:
+		return refuse("Resumable", "is set; only an upload has it")
 	case kind != task.Download && (r.Conflict != ConflictFail || len(r.Digests) > 0 || r.DigestFile != ""):
 		return refuse("Conflict, Digests or DigestFile", "is set; only a download has them")
 	}
@@ -89,6 +93,14 @@ func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, erro
 		Suspended:   r.Suspended, EarliestBegin: r.EarliestBegin,
 		Policy: s.policy,
 		Limit:  r.Limit, RateLimit: r.RateLimit, Stream: r.Stream,
+	}
+	switch r.Resumable {
+	case ResumableIETF:
+		spec.Upload = &task.UploadSpec{Resumable: task.ResumableIETF}
+	case ResumableTus:
+		spec.Upload = &task.UploadSpec{Resumable: task.ResumableTus}
+	case ResumableNo:
+		spec.Upload = &task.UploadSpec{Resumable: task.ResumableNo}
 	}
 	spec.Policy.Ask.Challenge = spec.Policy.Ask.Challenge || r.WaitsForAnswer
 	spec.Policy.FailOnHTTPError, spec.Policy.RetryUnsafe = r.FailOnHTTPError, r.RetryUnsafe

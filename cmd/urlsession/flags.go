@@ -86,7 +86,7 @@ func (f *sharedFlags) register(cmd *cobra.Command) {
 
 	p.StringVar(&f.session, "session", "", "let the daemon do it, in the background session `ID`")
 	p.BoolVar(&f.detach, "detach", false, "with --session: print the new tasks' numbers and leave")
-	f.resumable = "no"
+	f.resumable = "auto"
 }
 
 // prepare refuses what must not stand in a command line, what is not built and what contradicts itself, and sets the
@@ -132,13 +132,11 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 	return f.findNetrc(cmd.ErrOrStderr(), f.netrcGiven)
 }
 
-// checkResumable refuses what later versions will obey.
+// checkResumable refuses what is no protocol.
 func (f *sharedFlags) checkResumable() error {
 	switch f.resumable {
-	case "no":
+	case "auto", "ietf", "tus", "no":
 		return nil
-	case "auto", "ietf", "tus":
-		return usagef("--resumable %s is not built yet: --resumable no works", f.resumable)
 	}
 	return usagef("--resumable %q: it is auto, ietf, tus or no", f.resumable)
 }

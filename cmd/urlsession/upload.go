@@ -31,6 +31,8 @@ func newUpload() *cobra.Command {
 A file is sent by PUT, to the URL as it is, or under the file's name where the URL ends in a slash; -F and -d are sent by
 POST. The response's body is not shown: urlsession data shows it.
 
+An upload that is cut goes on from what the server has, where the server speaks the IETF's protocol for that, or tus (--resumable).
+
 With --session ID the daemon does it: a file is read by it, and must stay as it is; anything else is copied to it first.`,
 		Example: `  urlsession upload film.mov https://example.com/films/
   tar cz folder | urlsession upload - https://example.com/folder.tar.gz
@@ -42,7 +44,7 @@ With --session ID the daemon does it: a file is read by it, and must stay as it 
 	p.StringVarP(&f.method, "request", "X", "", "send by `METHOD`: PUT, POST or PATCH")
 	f.bodyFlags.register(cmd)
 	f.sharedFlags.register(cmd)
-	p.StringVar(&f.resumable, "resumable", "no", "go on with an upload that was cut by `METHOD`: auto, ietf, tus (not built yet), or no")
+	p.StringVar(&f.resumable, "resumable", "auto", "go on with an upload that was cut by `METHOD`: auto, ietf, tus or no")
 	return cmd
 }
 
@@ -68,6 +70,7 @@ func (f *uploadFlags) run(cmd *cobra.Command, args []string) error {
 		header.Set("Content-Type", ct)
 	}
 	f.decorate(&request, header)
+	request.Resumable = f.how()
 	if request.URL, err = user.authorize(target); err != nil {
 		return usageError{err}
 	}
@@ -123,6 +126,19 @@ func (f *uploadFlags) request(args []string, in io.Reader) (urlsession.Request, 
 		request.URL = withName(target, file)
 	}
 	return request, nil
+}
+
+// how is --resumable.
+func (f *uploadFlags) how() urlsession.Resumable {
+	switch f.resumable {
+	case "ietf":
+		return urlsession.ResumableIETF
+	case "tus":
+		return urlsession.ResumableTus
+	case "no":
+		return urlsession.ResumableNo
+	}
+	return urlsession.ResumableAuto
 }
 
 // by is the request, sent by the method of -X.

@@ -110,11 +110,19 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 		return false
 	}
 	r.phase, r.stop, r.challenge = attempting, stop, nil
+	if s := r.rec.Upload; s != nil && r.rec.UnderWay { // of a process that has ended in the midst
+		c := *s
+		c.Whole = true
+		r.rec.Upload = &c
+	}
 	r.rec.Attempt++
 	r.rec.Waiting = nil
 	r.rec.URL = ""
 	if after := max(r.seq.Load(), r.earlier); r.rec.Attempt > 1 || after > 0 {
 		r.progress.Store(r.progress.Load().next(r.kind, after))
+		if s := r.rec.Upload; s != nil {
+			r.progress.Load().sent.total.Store(s.Offset)
+		}
 	} // else nothing has moved or been told yet
 	if e.lasting == nil { // nobody reads what the store has of a task that has not ended
 		if r.dirty || len(r.unsaved) > 0 {
@@ -150,7 +158,7 @@ func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 	}{spec: r.rec.Spec, committer: committer{observer{r: r, host: h, progress: r.progress.Load()}}}
 	a := &one.Attempt
 	*a = transfer.Attempt{
-		ID: r.id, Number: r.rec.Attempt, Spec: &one.spec, Commit: r.rec.Commit, Answered: r.rec.Answered,
+		ID: r.id, Number: r.rec.Attempt, Spec: &one.spec, Commit: r.rec.Commit, Upload: r.rec.Upload, Answered: r.rec.Answered,
 		Limits: one.limits.of(r), Temporary: r.e.temporary, Observer: &one.observer,
 	}
 	if r.e.lasting != nil {

@@ -188,7 +188,7 @@ func (e *Engine) weigh() {
 func (r *run) weigh(what string) {
 	waits := r.phase == waiting && r.rec.Waiting != nil && r.rec.Waiting.Reason == task.WaitDiscretionary
 	switch {
-	case r.phase == attempting && what != "" && r.resendable():
+	case r.phase == attempting && what != "" && r.interruptible():
 		r.stop(errDiscretion)
 	case waits && what == "":
 		r.schedule()

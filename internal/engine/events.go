@@ -371,7 +371,7 @@ func (l *listener) tellSent(kind task.Kind, id task.ID, c task.Counts) bool {
 	}
 	sent := since(t.sent, c.Sent)
 	t.sent, t.at = c.Sent, time.Now()
-	return l.tell(id, task.UploadProgress{Sent: sent, Total: c.Sent, Expected: max(0, c.ExpectedToSend)})
+	return l.tell(id, task.UploadProgress{Sent: sent, Total: c.Sent, Expected: max(0, c.ExpectedToSend), Confirmed: c.Confirmed})
 }
 
 // since is how many bytes have moved since before; a body that is at less now has started over from 0.

@@ -25,7 +25,18 @@ type piece struct {
 	after uint64 // number of the event that it follows
 }
 
-func (o *observer) Sent(total, expected int64)     { o.progress.sent.set(total, expected) }
+func (o *observer) Sent(total, expected int64) {
+	if o.progress.confirmed.Load() {
+		o.progress.confirmed.Store(false)
+	}
+	o.progress.sent.set(total, expected)
+}
+
+func (o *observer) Confirmed(total, expected int64) {
+	o.progress.confirmed.Store(true)
+	o.progress.sent.set(total, expected)
+}
+
 func (o *observer) Received(total, expected int64) { o.progress.received.set(total, expected) }
 
 func (o *observer) Data(ctx context.Context, p []byte) error {

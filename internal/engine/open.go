@@ -147,7 +147,7 @@ func (r *run) hopeless() bool {
 	switch {
 	case r.overdue():
 		err = r.resourceError()
-	case r.inherited && r.rec.UnderWay && !r.resendable():
+	case r.inherited && r.rec.UnderWay && !r.interruptible():
 		cause := fail(task.ConnectionLost, errors.New("the process that sent it has ended in the midst"))
 		err = r.appliedError(cause, cause)
 	case r.bodyLost(), r.rec.Spec.Stream && r.inherited:
@@ -208,7 +208,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 		e.expiry.Stop()
 	}
 	e.mu.Unlock()
-	e.interrupt((*run).resendable)
+	e.interrupt((*run).interruptible)
 	done := make(chan struct{})
 	go func() {
 		e.attempts.Wait()
@@ -219,7 +219,13 @@ func (e *Engine) Stop(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	stopped := e.interrupt(func(r *run) bool { return !r.resendable() })
+	stopped := 0
+	e.interrupt(func(r *run) bool { // all: one that was not to be stopped may be by now
+		if !r.interruptible() {
+			stopped++
+		}
+		return true
+	})
 	<-done
 	if stopped == 0 {
 		return nil
@@ -242,17 +248,15 @@ func (e *Engine) enter(op string) (leave func(), err error) {
 	return e.attempts.Done, nil
 }
 
-// interrupt stops those attempts that which chooses, and returns how many.
-func (e *Engine) interrupt(which func(*run) bool) (n int) {
+// interrupt stops those attempts that which chooses.
+func (e *Engine) interrupt(which func(*run) bool) {
 	for _, r := range e.resident() {
 		r.mu.Lock()
 		if r.phase == attempting && which(r) {
 			r.stop(errStopped)
-			n++
 		}
 		r.mu.Unlock()
 	}
-	return n
 }
 
 func (e *Engine) hasStopped() bool {

@@ -11,6 +11,7 @@ import (
 type progress struct {
 	after          uint64 // number of the task's newest event when the attempt began
 	sent, received counter
+	confirmed      atomic.Bool // sent is what the server has said it has
 }
 
 // counter is one body's progress.
@@ -56,6 +57,7 @@ func (p *progress) counts() task.Counts {
 	return task.Counts{
 		Sent: p.sent.total.Load(), ExpectedToSend: p.sent.expected.Load(),
 		Received: p.received.total.Load(), ExpectedToReceive: p.received.expected.Load(),
+		Confirmed: p.confirmed.Load(),
 	}
 }
 

@@ -94,7 +94,8 @@ func (r *run) retriesLeft() bool {
 }
 
 // mayResend says whether the request may be sent again although it may have been applied: its method is idempotent
-// (RFC 9110 §9.2.2), or nothing of it had left, or the server said that it did nothing, or the caller vouches for it.
+// (RFC 9110 §9.2.2), or nothing of it had left, or the server said that it did nothing, or the caller vouches for it. An
+// upload that can be gone on from is not sent again.
 func (r *run) mayResend(err *task.Error) bool {
 	if r.body.from != nil && !r.body.rewinds() && r.body.consumed() {
 		return false
@@ -102,23 +103,15 @@ func (r *run) mayResend(err *task.Error) bool {
 	if r.rec.Spec.Stream && r.progress.Load().received.total.Load() > 0 {
 		return false // its listener has the first bytes already
 	}
-	return r.resendable() || err.Unsent ||
+	return r.resendable() || r.rec.Upload != nil || err.Unsent ||
 		err.Status == http.StatusTooManyRequests || err.Status == http.StatusServiceUnavailable
 }
 
 // resendable says whether the request may be sent again whatever became of it.
-func (r *run) resendable() bool {
-	req := &r.rec.Spec.Request
-	return idempotent(req.Method) || r.rec.Spec.Policy.RetryUnsafe || req.Header.Get("Idempotency-Key") != ""
-}
+func (r *run) resendable() bool { return r.rec.Spec.Resendable() }
 
-func idempotent(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	return false
-}
+// interruptible says whether an attempt may be stopped in the midst, and another follow.
+func (r *run) interruptible() bool { return r.resendable() || r.rec.Upload != nil }
 
 // wire says whether an error is of the network rather than of what was asked. A host name that does not exist is one
 // only to a task that retries until its deadline: to a person who waits it is a typing error. A TLS handshake that is cut
@@ -164,7 +157,7 @@ func (r *run) retry(res transfer.Result, cause error) {
 		return
 	}
 	if !isStatus && !r.mayResend(err) {
-		if !idempotent(r.rec.Spec.Request.Method) {
+		if !r.resendable() {
 			cause = r.appliedError(err, cause)
 		}
 		r.complete(res, cause)

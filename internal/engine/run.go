@@ -214,7 +214,7 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 	stopped := errors.Is(cause, errStopped) && err != nil
 	if r.e.lasting != nil {
 		// Of what was stopped in the midst nobody knows how much has left, unless nothing had.
-		r.rec.UnderWay = stopped && !r.resendable() && !res.Unsent
+		r.rec.UnderWay = stopped && !r.interruptible() && !res.Unsent
 		r.rec.ResumeData = res.ResumeData
 	}
 	switch {
@@ -263,6 +263,10 @@ func (r *run) complete(res transfer.Result, err error) {
 
 	now := time.Now()
 	r.phase = finished
+	if r.rec.State == task.Canceling && err != nil {
+		r.abandonUpload()
+	}
+	r.rec.Upload = nil
 	r.rec.State, r.rec.Ended, r.rec.Waiting = task.Completed, now, nil
 	r.rec.UnderWay, r.rec.Next, r.rec.Commit, r.rec.ResumeData, r.rec.Answered = false, time.Time{}, nil, nil, nil
 	if !r.rec.Since.IsZero() {
@@ -472,7 +476,7 @@ func (r *run) counts() task.Counts { return r.progress.Load().counts() }
 // snapshot is the record with what changes by the moment, and without what nobody but an attempt is told. r.mu is held.
 func (r *run) snapshot() task.Record {
 	rec := r.rec
-	rec.Answered = nil
+	rec.Answered, rec.Upload = nil, nil
 	if r.phase == attempting {
 		rec.Counts = r.counts()
 		rec.Counts.Rate = r.progress.Load().rate()

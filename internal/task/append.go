@@ -37,6 +37,9 @@ func (o *object) spec(s *Spec) {
 		o.name("download")
 		o.download(s.Download)
 	}
+	if s.Upload != nil {
+		o.other("upload", s.Upload)
+	}
 	o.optionalInteger("limit", s.Limit)
 	o.optionalInteger("rateLimit", s.RateLimit)
 	o.optionalBoolean("stream", s.Stream)
@@ -119,6 +122,9 @@ func (o *object) record(r *Record) {
 		o.name("commit")
 		o.commit(r.Commit)
 	}
+	if r.Upload != nil {
+		o.other("upload", r.Upload)
+	}
 	o.optionalText("url", r.URL)
 	if r.Response != nil {
 		o.name("response")
@@ -179,5 +185,6 @@ func (o *object) counts(c *Counts) {
 	if c.Rate != 0 {
 		o.float("rate", c.Rate)
 	}
+	o.optionalBoolean("confirmed", c.Confirmed)
 	o.end()
 }

@@ -52,6 +52,8 @@ type (
 		Sent     int64 `json:"bytesSent"`
 		Total    int64 `json:"totalBytesSent"`
 		Expected int64 `json:"totalBytesExpectedToSend"` // 0: unknown
+		// Confirmed says that the server has said it has Total bytes; else so many have left.
+		Confirmed bool `json:"confirmed,omitempty"`
 	}
 	// DataReceived hands over a piece of a streamed data task's body; the transfer waits until the listener asks for
 	// the next event. Data is the listener's until then.
@@ -211,6 +213,7 @@ func (e *Event) AppendJSON(b []byte) ([]byte, error) {
 		o.integer("bytesSent", d.Sent)
 		o.integer("totalBytesSent", d.Total)
 		o.integer("totalBytesExpectedToSend", d.Expected)
+		o.optionalBoolean("confirmed", d.Confirmed)
 	default:
 		o.fields(d)
 	}

@@ -48,6 +48,7 @@ func (in *scanner) spec(s *Spec) {
 		s.Download = new(DownloadSpec)
 		in.download(s.Download)
 	}
+	in.field("upload", &s.Upload)
 	in.field("limit", &s.Limit)
 	in.field("rateLimit", &s.RateLimit)
 	in.field("stream", &s.Stream)

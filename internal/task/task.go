@@ -63,9 +63,20 @@ type Spec struct {
 	Policy Policy `json:"policy"`
 
 	Download  *DownloadSpec `json:"download,omitempty"`  // downloads only
+	Upload    *UploadSpec   `json:"upload,omitempty"`    // uploads only; nil: the zero UploadSpec
 	Limit     int64         `json:"limit,omitempty"`     // data and upload: most bytes of a decoded body; 0: DefaultLimit
 	RateLimit int64         `json:"rateLimit,omitempty"` // most bytes a second of its bodies, received and sent; 0: none. Changes
 	Stream    bool          `json:"stream,omitempty"`    // data, in process: the body goes to DataReceived events and is not held
+}
+
+// Resendable says whether the request may be sent again although it may have been applied: its method is idempotent
+// (RFC 9110 §9.2.2), or the caller vouches for it.
+func (s *Spec) Resendable() bool {
+	switch s.Request.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return s.Policy.RetryUnsafe || s.Request.Header.Get("Idempotency-Key") != ""
 }
 
 // DefaultLimit is the most that a data task's body may measure, decoded, in bytes, unless Spec.Limit says otherwise.
@@ -273,6 +284,8 @@ type Counts struct {
 	ExpectedToReceive int64 `json:"bytesExpectedToReceive"`
 	// Rate of the direction that moves, in bytes a second over the last seconds; 0 while it stands. Never stored.
 	Rate float64 `json:"rate,omitempty"`
+	// Confirmed says that the server of an upload has said it has Sent bytes.
+	Confirmed bool `json:"confirmed,omitempty"`
 }
 
 // Reason says what a running task that does not move waits for.
@@ -326,6 +339,9 @@ type Record struct {
 	Answered []Answered `json:"answered,omitempty"`
 	// Commit is set from before a download's file takes its final name until the task has ended.
 	Commit *Commit `json:"commit,omitempty"`
+	// Upload is set while the server holds an upload, or a part of it, that the next attempt goes on from. As Answered, it
+	// stays between the store and whoever runs the task.
+	Upload *UploadState `json:"upload,omitempty"`
 
 	URL      string    `json:"url,omitempty"` // the current request's, after redirects; empty: Spec.Request.URL
 	Response *Response `json:"response,omitempty"`

@@ -24,10 +24,21 @@ func (r *run) data(ctx context.Context) error {
 	}
 	body, err := r.openBody(ctx)
 	if err != nil {
+		if task.CodeOf(err) == task.SourceChanged {
+			r.abandon(req)
+		}
 		return err
 	}
 	defer body.close()
-	resp, err := r.exchange(transport.Decode(r.RoundTripper), req, body)
+	rt := transport.Decode(r.RoundTripper)
+	var resp *http.Response
+	if r.resumable(body) == task.ResumableNo {
+		resp, err = r.exchange(rt, req, body)
+	} else {
+		u := r.newUpload(rt, req, body)
+		defer u.end()
+		resp, err = u.transmit()
+	}
 	if err != nil {
 		return err
 	}

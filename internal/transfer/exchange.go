@@ -21,7 +21,8 @@ type run struct {
 	metrics  transport.Metrics
 	further  []task.Transaction // of a download's further connections
 	result   Result
-	observed error // what the Observer returned
+	observed error   // what the Observer returned
+	upload   *upload // nil: none that can be gone on from
 }
 
 // errIdle is the cause of a context that the idle timer has ended.
@@ -71,6 +72,9 @@ func (r *run) send(rt http.RoundTripper, req *http.Request) (*http.Response, err
 		Ask:             r.redirect,
 	})
 	if err != nil {
+		if r.upload != nil {
+			err = r.upload.redact(err)
+		}
 		return nil, r.wireError(err)
 	}
 	r.idle.wait(toReceive)
@@ -78,11 +82,17 @@ func (r *run) send(rt http.RoundTripper, req *http.Request) (*http.Response, err
 }
 
 func (r *run) redirect(ctx context.Context, status int, from, to *http.Request) (*http.Request, error) {
+	if u := r.upload; u != nil && !u.request.creation {
+		return u.redirect(status, from, to), nil
+	}
 	r.idle.hold()
 	defer r.idle.release()
 	next, err := r.Observer.Redirect(ctx, status, from, to)
 	if err != nil {
 		r.observed = err
+	}
+	if r.upload != nil && next != nil {
+		r.upload.movedTo(next.URL)
 	}
 	return next, err
 }

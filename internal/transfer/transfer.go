@@ -4,7 +4,8 @@
 // An attempt is one call of Run, in the caller's goroutine. It sends one request, and more of them where redirects,
 // a resume that the server does not honour, or ranges shorter than asked for need them. A large download sends more at once,
 // over further connections, as long as each of them makes it faster: spread.go conducts, ramp.go says how many, pieces.go
-// which bytes, segment.go is one of them.
+// which bytes, segment.go is one of them. An upload that the server has named goes on where it was cut: resumable.go conducts,
+// uploadanswer.go judges, interop.go and tus.go are what is spoken.
 package transfer
 
 import (
@@ -29,6 +30,9 @@ type Attempt struct {
 	// Commit is what an earlier attempt of a download has told its Committer last, and whose outcome is not known; nil:
 	// nothing. Where its rename was done, the download ends with that file.
 	Commit *task.Commit
+
+	// Upload is what an earlier attempt has told its Resumer last; nil: nothing that can be gone on from.
+	Upload *task.UploadState
 
 	// Answered are the answers to challenges of earlier attempts, at most one a protection space.
 	Answered []task.Answered
@@ -129,6 +133,9 @@ func Run(ctx context.Context, a *Attempt) (Result, error) {
 	r.result.Transactions = r.metrics.Transactions()
 	r.result.Unsent = r.unsent()
 	r.result.Transactions = append(r.result.Transactions, r.further...)
+	if r.upload != nil {
+		r.upload.conceal(r.result.Transactions)
+	}
 	if e, ok := err.(*task.Error); ok && e.Unsent && r.applied() {
 		sent := *e
 		sent.Unsent = false

@@ -27,8 +27,12 @@ type requestBody struct {
 	size int64           // -1: unknown
 	file *os.File        // nil: run.Body
 
+	from, to int64 // what of it is sent at once; all, but for an upload that is gone on from
+
 	newest atomic.Pointer[sending]
 	failed atomic.Pointer[error] // of reading, as against of sending
+	whole  atomic.Bool           // its last byte may have left
+	quiet  atomic.Bool           // the server tells how much it has: what leaves is not told
 }
 
 // openBody opens the request's body; nil where there is none. It is closed by close.
@@ -48,8 +52,36 @@ func (r *run) openBody(ctx context.Context) (*requestBody, error) {
 			return nil, err
 		}
 	}
+	b.to = b.size
 	return b, nil
 }
+
+// cut has what is sent next be the bytes from from to to, which are known. No request is under way.
+func (b *requestBody) cut(from, to int64) {
+	b.newest.Store(nil)
+	b.from, b.to = from, to
+	b.quiet.Store(false)
+}
+
+// left says whether all that was to be sent at once may have left. An answer to the last bytes can be here before their sender
+// knows that they have left.
+func (b *requestBody) left() bool {
+	if b.from == b.to {
+		return true
+	}
+	s := b.newest.Load()
+	return s != nil && s.last.Load()
+}
+
+// sentAll notes that what comes before upto may have left.
+func (b *requestBody) sentAll(upto int64) {
+	if upto == b.size {
+		b.whole.Store(true)
+	}
+}
+
+// length of what is sent at once; -1: unknown.
+func (b *requestBody) length() int64 { return b.to - b.from }
 
 // close closes the file, if any. A transport that still sends, after an early response, gets an error.
 func (b *requestBody) close() {
@@ -64,8 +96,9 @@ func (b *requestBody) close() {
 
 // attach makes b the body of req.
 func (b *requestBody) attach(req *http.Request) error {
-	req.ContentLength = b.size
-	if b.size == 0 {
+	req.ContentLength = b.length()
+	if req.ContentLength == 0 {
+		b.sentAll(b.to)
 		req.Body, req.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
 		return nil
 	}
@@ -79,11 +112,12 @@ func (b *requestBody) attach(req *http.Request) error {
 
 // open is Request.GetBody.
 func (b *requestBody) open() (io.ReadCloser, error) {
-	s := &sending{requestBody: b}
+	s := &sending{requestBody: b, to: b.to}
+	s.total.Store(b.from)
 	b.newest.Store(s)
 	b.run.idle.wait(toConnect)
 	if b.file != nil {
-		body := transport.NewFileBody(b.file, 0, b.size, false, s.moved)
+		body := transport.NewFileBody(b.file, b.from, b.length(), false, s.moved)
 		body.Pace(s)
 		return body, nil
 	}
@@ -91,7 +125,10 @@ func (b *requestBody) open() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.ReadCloser = newStream(b.ctx, from, b.size)
+	if b.from > 0 || b.to < b.size {
+		from = &part{from, io.LimitReader(from, b.to), b.from}
+	}
+	s.ReadCloser = newStream(b.ctx, from, b.length())
 	return s, nil
 }
 
@@ -99,7 +136,9 @@ func (b *requestBody) open() (io.ReadCloser, error) {
 type sending struct {
 	*requestBody
 	io.ReadCloser
+	to    int64 // as requestBody has it, whose own may change while a transport has not noticed that its request was given up
 	total atomic.Int64
+	last  atomic.Bool // its last bytes are on their way
 }
 
 func (s *sending) Read(p []byte) (int, error) {
@@ -126,7 +165,17 @@ func (s *sending) Take(n int) (int, error) {
 	if s.newest.Load() != s {
 		return 0, os.ErrClosed // a transport that has not noticed that its request was given up
 	}
-	return s.run.take(s.ctx, sent, n)
+	if s.total.Load()+int64(n) >= s.size {
+		if err := s.check(); err != nil {
+			return 0, err // a server that has not got all finishes nothing
+		}
+	}
+	taken, err := s.run.take(s.ctx, sent, n)
+	if upto := s.total.Load() + int64(taken); err == nil && upto >= s.to && s.to >= 0 {
+		s.last.Store(true)
+		s.sentAll(upto)
+	}
+	return taken, err
 }
 
 func (s *sending) Settle(taken, used int) { s.run.Limits.settle(sent, taken, used) }
@@ -142,12 +191,14 @@ func (s *sending) moved(n int) {
 	r := s.run
 	total := s.total.Add(int64(n))
 	r.idle.touch()
-	if total == s.size {
+	if total == s.to {
 		r.idle.waitToSend(toRespond)
 	} else {
 		r.idle.waitToSend(toSend)
 	}
-	r.Observer.Sent(total, s.size)
+	if !s.quiet.Load() {
+		r.Observer.Sent(total, s.size)
+	}
 }
 
 // exchange sends a request with its body, if any, and returns the final response's head. An early response, before all
@@ -160,7 +211,7 @@ func (r *run) exchange(rt http.RoundTripper, req *http.Request, body *requestBod
 		return nil, err
 	}
 	asked := false
-	if (body.size < 0 || body.size > expectAbove) && req.Header.Get("Expect") == "" {
+	if (body.length() < 0 || body.length() > expectAbove) && req.Header.Get("Expect") == "" {
 		req.Header.Set("Expect", "100-continue")
 		asked = true
 	}
@@ -198,6 +249,23 @@ func (b *requestBody) send(rt http.RoundTripper, req *http.Request) (*http.Respo
 		}
 	}
 	return resp, err
+}
+
+// part is some bytes of a stream: those that are skipped are read.
+type part struct {
+	io.ReadCloser
+	limited io.Reader
+	skip    int64
+}
+
+func (p *part) Read(b []byte) (int, error) {
+	if p.skip > 0 {
+		n, err := io.CopyN(io.Discard, p.limited, p.skip)
+		if p.skip -= n; err != nil {
+			return 0, err
+		}
+	}
+	return p.limited.Read(b)
 }
 
 // readError makes the attempt's error of one that reading the body had.

@@ -30,8 +30,9 @@ type Activity interface {
 	Moved()
 }
 
-// maxInformational is how many 1xx responses one request may get; a long upload gets one a progress report.
-const maxInformational = 1000
+// maxInformational is how many 1xx responses one request may get. A long upload gets one a progress report: of 100 GiB one a
+// MiB.
+const maxInformational = 100_000
 
 // Metrics collects a task.Transaction for every sending of a request below the context that Trace made. It is safe for concurrent
 // use, but expects one request at a time.

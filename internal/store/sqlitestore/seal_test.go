@@ -33,7 +33,8 @@ func secretRecord() *task.Record {
 			}},
 			Download: &task.DownloadSpec{Path: "/tmp/f", Resume: resume, KeyURL: url},
 		},
-		URL: url + "&n=1#" + marker,
+		URL:    url + "&n=1#" + marker,
+		Upload: &task.UploadState{Protocol: task.ResumableIETF, Version: 8, URL: "https://example.com/uploads/" + marker},
 		Response: &task.Response{URL: url, Status: 200, ContentLength: -1, Header: http.Header{
 			"Set-Cookie": {"a=" + marker, "b=" + marker}, "Location": {url},
 		}},

@@ -20,6 +20,7 @@ type secrets struct {
 	ResumedURL    string `json:"resumedURL,omitempty"` // of the resume data that the task was made from
 	ResumeDataURL string `json:"resumeDataURL,omitempty"`
 	KeyURL        string `json:"keyURL,omitempty"`
+	UploadURL     string `json:"uploadURL,omitempty"` // whole: it is a capability
 
 	RequestHeader  http.Header `json:"requestHeader,omitempty"`
 	ResponseHeader http.Header `json:"responseHeader,omitempty"`
@@ -52,6 +53,11 @@ func conceal(rec *task.Record) (s secrets) {
 		}
 		rec.Spec.Download = &download
 	}
+	if rec.Upload != nil {
+		c := *rec.Upload
+		s.UploadURL, c.URL = c.URL, ""
+		rec.Upload = &c
+	}
 	if rec.ResumeData != nil {
 		c := *rec.ResumeData
 		hideURL(&c.URL, &s.ResumeDataURL)
@@ -77,6 +83,9 @@ func reveal(rec *task.Record, s secrets) {
 			showURL(&d.Resume.URL, s.ResumedURL)
 			d.Resume.Header = s.ResumedHeader
 		}
+	}
+	if rec.Upload != nil {
+		showURL(&rec.Upload.URL, s.UploadURL)
 	}
 	if rec.ResumeData != nil {
 		showURL(&rec.ResumeData.URL, s.ResumeDataURL)

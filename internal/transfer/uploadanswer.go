@@ -1,0 +1,117 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/urlsession/urlsession/internal/task"
+)
+
+// interrupted is what a request without an answer ends the attempt with; nil: it was halted, and is to be gone on with.
+func (u *upload) interrupted(err error) error {
+	u.mu.Lock()
+	halted := context.Cause(u.request.ctx) == errHalted
+	limits := u.request.limits
+	u.mu.Unlock()
+	switch {
+	case u.stopped() != nil:
+	case halted && limits.forbid(u.size):
+		return u.tooLong(limits)
+	case halted:
+		u.at = -1
+		return nil
+	case task.CodeOf(err) == task.SourceChanged:
+		u.abandon()
+	}
+	return err
+}
+
+func (u *upload) tooLong(l uploadLimits) error {
+	u.abandon()
+	return u.fail(task.DataTooLarge, 0, fmt.Errorf("the body has %d bytes, and the server takes uploads of %d at most", u.size, l.maxSize))
+}
+
+// judge finds out what the answer to a creation or an append says, and returns it where it is the upload's. No response and
+// no error: the upload is to be gone on with.
+func (u *upload) judge(resp *http.Response) (*http.Response, error) {
+	r := u.request
+	if r.creation && r.to < u.size && resp.StatusCode/100 == 2 {
+		u.created(resp.Header.Get("Location"))
+	}
+	s := u.known()
+	if s == nil || r.creation && resp.Request.Method != u.req.Method {
+		return resp, nil // of a plain upload; or a redirect has led on from it, by GET
+	}
+	p := protocolOf(s)
+	complete, said := p.complete(resp.Header, u.size)
+	offset, told := integer(resp.Header, offsetField)
+	all := u.body.left() // it has all that was sent
+	if told {
+		all = offset >= r.to
+	}
+	limits := p.limits(resp.Header)
+	u.learn(limits)
+	switch status := resp.StatusCode; {
+	case said && complete && r.to == u.size:
+		if status >= 400 { // the target's last word: there is nothing to go on from
+			u.forget()
+		}
+		return u.answer(resp), nil
+	case status/100 == 2 && all && r.to == u.size:
+		return u.answer(resp), nil
+	case status/100 == 2 && all:
+		u.at = r.to
+		u.confirm(r.to)
+	case status/100 == 2: // early, or the server has less than was sent
+		u.at = -1
+	case status == http.StatusConflict && !r.creation:
+		u.at = -1
+	case status == http.StatusLocked && !r.creation:
+		return nil, u.locked(resp)
+	case status == http.StatusRequestEntityTooLarge && limits.forbid(u.size):
+		resp.Body.Close()
+		return nil, u.tooLong(limits)
+	case status == http.StatusRequestEntityTooLarge && limits.maxAppend > 0 && limits.maxAppend < r.to-r.from:
+		u.at = -1
+	case (status == http.StatusNotFound || status == http.StatusGone) && !r.creation:
+		resp.Body.Close()
+		return nil, u.lost("the server answered " + statusText(resp))
+	default:
+		return u.answer(resp), nil
+	}
+	resp.Body.Close()
+	return nil, nil
+}
+
+// lost is a server that knows nothing of the upload any more: it is created again, once, where nothing can have become of
+// what was sent, or that may be sent twice.
+func (u *upload) lost(why string) error {
+	whole := u.known().Whole || u.body.whole.Load()
+	u.forget()
+	switch {
+	case whole && !u.Spec.Resendable():
+		return u.fail(task.BadServerResponse, 0, fmt.Errorf(
+			"the upload, all of which may have come, cannot be gone on from (%s): it is done, or it is lost; find out at the server before it is sent again", why))
+	case u.anew:
+		return u.fail(task.BadServerResponse, 0, fmt.Errorf("the upload could not be gone on from twice (%s); upload without resuming", why))
+	}
+	u.anew, u.furthest = true, 0
+	u.body.whole.Store(false)
+	return nil
+}
+
+// answer is resp as an answer to the request of the task: the URL of the upload resource is nobody's to see.
+func (u *upload) answer(resp *http.Response) *http.Response {
+	if resp.StatusCode/100 == 2 && u.body.quiet.Load() {
+		u.confirm(u.size)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.request.creation {
+		req := resp.Request.WithContext(resp.Request.Context())
+		req.URL = u.target
+		resp.Request = req
+	}
+	return resp
+}
