@@ -180,11 +180,16 @@ func (w *wire) push(p []byte) error {
 		for _, l := range w.limits {
 			n = l.slice(n)
 		}
+		if w.inContent {
+			w.count(int64(n)) // before the client can have it, and look
+		}
 		m, err := w.c.net.Write(p[:n])
 		w.sent += int64(m)
 		if w.inContent {
 			w.content += int64(m)
-			w.count(int64(m))
+			if m < n {
+				w.count(int64(m - n))
+			}
 		}
 		if err != nil {
 			return err
