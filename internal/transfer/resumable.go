@@ -56,6 +56,7 @@ type upload struct {
 
 	mu        sync.Mutex        // over what follows, which 104s change: they are read by a goroutine of the transport's
 	state     *task.UploadState // nil: the server has named none
+	naming    *sending          // that a 104 has named it for
 	target    *url.URL          // of the creation, after redirects
 	request   *uploadRequest    // under way, or the last
 	over      bool              // the attempt has ended

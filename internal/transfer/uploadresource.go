@@ -81,8 +81,11 @@ func (u *upload) locate() (*http.Response, error) {
 	u.learn(p.limits(resp.Header))
 	offset, ok := integer(resp.Header, offsetField)
 	complete, _ := p.complete(resp.Header, u.size)
+	length, measured := integer(resp.Header, lengthField)
 	switch {
-	case complete && (!ok || offset == u.size): // and its answer was lost
+	case measured && length != u.size:
+		return nil, u.lost(fmt.Sprintf("the server has there one of %d bytes, and this has %d", length, u.size))
+	case complete && ok && offset == u.size: // and its answer was lost
 		u.confirm(u.size)
 		return u.answer(resp), nil
 	case !ok:
@@ -143,7 +146,8 @@ func (r *run) abandon(req *http.Request) {
 	}
 }
 
-// abandon tells the server that the upload is given up, if that can be done, and forgets it.
+// abandon tells the server that the upload is given up, if that can be done, and forgets it. Nobody is asked for a credential.
+// Only a resource of the origin that has named it is deleted: a server must not have what is another's deleted by who uploads to it.
 func (u *upload) abandon() {
 	if u.known() == nil {
 		return
@@ -153,7 +157,10 @@ func (u *upload) abandon() {
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(req.Context(), abandonWithin)
+	if !transport.SameOrigin(u.target, req.URL) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(transport.WithAsker(req.Context(), nil), abandonWithin)
 	defer cancel()
 	if resp, err := u.rt.RoundTrip(req.WithContext(ctx)); err == nil {
 		resp.Body.Close()

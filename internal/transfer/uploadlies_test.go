@@ -1,0 +1,158 @@
+package transfer
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/urlsession/urlsession/internal/task"
+	. "github.com/urlsession/urlsession/urlsessiontest"
+)
+
+// A 2xx that does not say that all is there, by a server that had to, is no end of an upload.
+func TestUploadIsNotSaidToBeDone(t *testing.T) {
+	body := Body{Seed: 2, Size: 300_000}
+	for name, c := range map[string]struct {
+		n      int // of the request so answered
+		status int
+		header http.Header
+		asked  string
+	}{
+		"a creation by who does not speak tus": {1, 200, nil, "POST"},
+		"an append without offset":             {2, 204, nil, "POST PATCH HEAD PATCH"},
+		"an append beyond the end":             {2, 204, http.Header{"Upload-Offset": {"300001"}}, "POST PATCH HEAD PATCH"},
+		"another's upload":                     {3, 200, http.Header{"Upload-Offset": {"300000"}, "Upload-Length": {"300001"}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newTusOrigin(t, func(n int, r *http.Request) (int, http.Header) {
+				if c.n == 3 && n == 2 {
+					return 500, nil
+				}
+				if n == c.n {
+					return c.status, c.header
+				}
+				return 0, nil
+			})
+			u := newTusUpload(t, o, body)
+			u.a.Spec.Request.Method = "POST"
+			res, err := u.attempt()
+			if c.n == 3 {
+				res, err = u.attempt()
+			}
+			if c.n == 2 && (err != nil || res.Response.Status != 204 || string(o.held) != string(body.Bytes())) || c.n != 2 && task.CodeOf(err) != task.BadServerResponse {
+				t.Errorf("%v, %+v; %d bytes came", err, res.Response, len(o.held))
+			}
+			if c.asked != "" && o.methods() != c.asked {
+				t.Errorf("asked %s, want %s", o.methods(), c.asked)
+			}
+		})
+	}
+	for name, pairs := range map[string][]string{
+		"more to come":        {"Upload-Complete", "?0"},
+		"less than was sent":  {"Upload-Complete", "?1", "Upload-Offset", "299999"},
+		"more than there was": {"Upload-Offset", "300001"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var heads atomic.Int32
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				h := w.Header()
+				switch r.Method {
+				case "HEAD":
+					heads.Add(1)
+					h.Set("Upload-Complete", "?1")
+					h.Set("Upload-Offset", "300000")
+					return
+				case "POST":
+					h.Set("Location", "/one")
+					h.Set("Upload-Draft-Interop-Version", "8")
+					w.WriteHeader(interimStatus)
+					h.Del("Location")
+				}
+				io.Copy(io.Discard, r.Body)
+				for i := 0; i < len(pairs); i += 2 {
+					h.Set(pairs[i], pairs[i+1])
+				}
+				w.WriteHeader(201)
+			}))
+			defer srv.Close()
+			u := newUploading(t, body)
+			u.a.Spec.Request.URL = srv.URL + "/f"
+			if res, err := u.attempt(); err != nil || heads.Load() != 1 || res.Response.Status != 200 {
+				t.Errorf("%v, %+v after %d HEADs", err, res.Response, heads.Load())
+			}
+		})
+	}
+}
+
+// A server that has taken a first part, and does not say where the rest goes, has not got the upload.
+func TestFirstPartIsNoUpload(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upload-Complete") == "?1" {
+			w.Header().Set("Upload-Limit", "max-append-size=1000")
+			w.WriteHeader(413)
+			return
+		}
+		io.Copy(io.Discard, r.Body)
+		w.WriteHeader(201)
+	}))
+	defer srv.Close()
+	u := newUploading(t, bulk)
+	u.a.Spec.Request.URL = srv.URL + "/f"
+	res, err := u.attempt()
+	if task.CodeOf(err) != task.BadServerResponse || !strings.Contains(err.Error(), "first 1000 of 600000") {
+		t.Errorf("%v, %+v", err, res.Response)
+	}
+}
+
+// Where a creation is sent again, as after a challenge, the upload that goes on is that of the newest sending.
+func TestCreationIsChallenged(t *testing.T) {
+	u := newUploading(t, bulk)
+	u.a.Spec.Policy.Ask.Challenge = true
+	var sent atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Location", []string{"/first", "/second"}[min(1, sent.Add(1)-1)])
+		h.Set("Upload-Draft-Interop-Version", "8")
+		w.WriteHeader(interimStatus)
+		h.Set("Location", "/third") // of the same sending
+		w.WriteHeader(interimStatus)
+		io.CopyN(io.Discard, r.Body, 1000)
+		panic(http.ErrAbortHandler)
+	}))
+	defer srv.Close()
+	u.a.Spec.Request.URL = srv.URL + "/f"
+	rt := u.a.RoundTripper
+	u.a.RoundTripper = roundTripper(func(req *http.Request) (*http.Response, error) { // as one that was challenged
+		resp, err := rt.RoundTrip(req)
+		if err != nil && sent.Load() == 1 {
+			again := req.Clone(req.Context())
+			again.Body, _ = req.GetBody()
+			return rt.RoundTrip(again)
+		}
+		return resp, err
+	})
+	u.attempt()
+	if s := u.last.state; s == nil || s.URL != srv.URL+"/second" {
+		t.Errorf("state %+v", s)
+	}
+}
+
+// Who gives up an upload asks nobody for a credential, and deletes nothing of another origin.
+func TestAbandonAsksNobody(t *testing.T) {
+	srv, a, _ := guarded(t, task.Upload)
+	a.Upload = &task.UploadState{Protocol: task.ResumableIETF, Version: 8, URL: srv.URL + "/uploads/1"}
+	Abandon(context.Background(), a)
+	if seen := srv.Seen(); len(seen) != 1 || !strings.HasPrefix(seen[0], "DELETE") {
+		t.Errorf("asked %q", seen)
+	}
+	other := newTusOrigin(t, nil)
+	a.Upload.URL = other.URL + "/things/1"
+	Abandon(context.Background(), a)
+	if other.methods() != "" {
+		t.Errorf("another origin was asked %s", other.methods())
+	}
+}
