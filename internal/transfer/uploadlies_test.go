@@ -156,3 +156,53 @@ func TestAbandonAsksNobody(t *testing.T) {
 		t.Errorf("another origin was asked %s", other.methods())
 	}
 }
+
+// Auto leaves alone who speaks a protocol himself, and whose own condition a 412 answers.
+func TestResumableAutoLeavesAlone(t *testing.T) {
+	worth := Body{Seed: 8, Size: resumableFrom + 1}
+	for name, value := range map[string]string{"upload-offset": "0", "Tus-Resumable": "1.0.0", "Upload-Metadata": "name Zg=="} {
+		u := newUploading(t, worth, UploadVersions())
+		u.a.Spec.Upload, u.a.Spec.Request.Header = nil, http.Header{name: {value}}
+		u.retried(1)
+		if h := u.srv.Requests()[0].Header; h.Get(interopField) != "" || h.Get(lengthField) != "" || h.Get(completeField) != "" {
+			t.Errorf("%s: sent %v", name, h)
+		}
+	}
+	u := newUploading(t, worth)
+	u.a.Spec.Upload, u.a.Spec.Request.Header = nil, http.Header{"If-None-Match": {"*"}}
+	u.srv.Always("/f", UploadStatus(412))
+	if res := u.retried(1); res.Response.Status != 412 {
+		t.Errorf("%+v", res.Response)
+	}
+	u.asked("POST")
+}
+
+// A server that takes ever so little at once does not keep an attempt for ever.
+func TestAppendsEnd(t *testing.T) {
+	o := newTusOrigin(t, nil)
+	a := newTusUpload(t, o, bulk).a
+	a.Observer = new(resumer)
+	a.Upload = &task.UploadState{Protocol: task.ResumableTus, URL: o.URL + "/files/one"}
+	r := &run{Attempt: a}
+	ctx, stop := context.WithCancelCause(t.Context())
+	defer stop(nil)
+	ctx = r.begin(ctx, stop)
+	defer r.idle.stop()
+	req, err := r.newRequest(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := r.openBody(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.close()
+	u := r.newUpload(a.RoundTripper, req, body)
+	defer u.end()
+	u.at, u.appends = 0, mostAppends
+	_, err = u.append()
+	wantCode(t, err, task.BadServerResponse)
+	if o.methods() != "DELETE" || u.known() != nil {
+		t.Errorf("asked %s", o.methods())
+	}
+}
