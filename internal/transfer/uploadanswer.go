@@ -85,6 +85,9 @@ func (u *upload) judge(resp *http.Response) (*http.Response, error) {
 		resp.Body.Close()
 		return nil, u.lost("the server answered " + statusText(resp))
 	default:
+		if status == http.StatusInternalServerError && all && r.to == u.size {
+			u.failed()
+		}
 		return u.answer(resp), nil
 	}
 	resp.Body.Close()

@@ -206,3 +206,37 @@ func TestAppendsEnd(t *testing.T) {
 		t.Errorf("asked %s", o.methods())
 	}
 }
+
+// The answer 500 to all of an upload was not lost: that the server has all of it is no success.
+func TestUploadHasFailed(t *testing.T) {
+	for method, want := range map[string]string{"POST": "POST HEAD", "PUT": "PUT HEAD PUT"} {
+		var asked []string
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.Method)
+			h := w.Header()
+			if r.Method == "HEAD" {
+				h.Set("Upload-Complete", "?1")
+				h.Set("Upload-Offset", "600000")
+				return
+			}
+			h.Set("Location", "/one")
+			h.Set("Upload-Draft-Interop-Version", "8")
+			w.WriteHeader(interimStatus)
+			io.Copy(io.Discard, r.Body)
+			w.WriteHeader([]int{500, 201}[min(1, len(asked)-1)])
+		}))
+		u := newUploading(t, bulk)
+		u.a.Spec.Request.Method, u.a.Spec.Request.URL = method, srv.URL+"/f"
+		if res, err := u.attempt(); err != nil || res.Response.Status != 500 || u.last.state == nil || !u.last.state.Failed {
+			t.Fatalf("%v, %+v, %+v", err, res.Response, u.last.state)
+		}
+		res, err := u.attempt()
+		if method == "POST" && task.CodeOf(err) != task.BadServerResponse || method == "PUT" && (err != nil || res.Response.Status != 201) {
+			t.Errorf("%s: %v, %+v", method, err, res.Response)
+		}
+		srv.Close()
+		if got := strings.Join(asked, " "); got != want {
+			t.Errorf("asked %s, want %s", got, want)
+		}
+	}
+}

@@ -85,6 +85,8 @@ func (u *upload) locate() (*http.Response, error) {
 	switch {
 	case measured && length != u.size:
 		return nil, u.lost(fmt.Sprintf("the server has there one of %d bytes, and this has %d", length, u.size))
+	case complete && ok && offset == u.size && s.Failed:
+		return nil, u.lost("the server has all of it, and answered 500 to that")
 	case complete && ok && offset == u.size: // and its answer was lost
 		u.confirm(u.size)
 		return u.answer(resp), nil

@@ -87,12 +87,19 @@ func (u *upload) forget() {
 	}
 }
 
+// failed notes that the answer to all of the body was 500.
+func (u *upload) failed() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.state.Failed = true
+}
+
 // unfinished notes that the server has said that the upload is not done: what was sent before has not finished it.
 func (u *upload) unfinished() {
 	u.body.whole.Store(false)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.state.Whole = false
+	u.state.Whole, u.state.Failed = false, false
 }
 
 // confirm tells that the server has n bytes.
