@@ -111,6 +111,9 @@ func (u *uploading) uploaded(res Result) {
 	if res.Response.Status/100 != 2 || res.Response.URL != u.a.Spec.Request.URL {
 		u.t.Errorf("status %d of %s", res.Response.Status, res.Response.URL)
 	}
+	if at := res.Response.Header.Get("Location"); strings.Contains(at, "/uploads/") {
+		u.t.Errorf("the upload resource is told: Location %s", at)
+	}
 	for _, x := range res.Transactions {
 		if strings.Contains(x.URL, "/uploads/") {
 			u.t.Errorf("the upload resource is told: %s", x.URL)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -122,6 +123,9 @@ func (u *upload) answer(resp *http.Response) *http.Response {
 		req := resp.Request.WithContext(resp.Request.Context())
 		req.URL = u.target
 		resp.Request = req
+	}
+	if at := resourceURL(u.target, resp.Header.Get("Location")); at != nil && slices.Contains(u.resources, task.Redact(at.String())) {
+		resp.Header.Del("Location")
 	}
 	return resp
 }
