@@ -199,7 +199,7 @@ func (u *upload) create() (*http.Response, error) {
 			return u.createTus()
 		case v != 0 && u.refused(resp):
 			versions = versions[1:]
-		case v >= 8 && resp.StatusCode == http.StatusRequestEntityTooLarge && u.known() == nil && most > 0 && most < to:
+		case v >= 8 && resp.StatusCode == http.StatusRequestEntityTooLarge && u.known() == nil && to == u.size && most > 0 && most < to:
 			to = most
 		default:
 			return u.judge(resp)

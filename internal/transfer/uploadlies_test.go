@@ -5,7 +5,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -210,8 +212,11 @@ func TestAppendsEnd(t *testing.T) {
 // The answer 500 to all of an upload was not lost: that the server has all of it is no success.
 func TestUploadHasFailed(t *testing.T) {
 	for method, want := range map[string]string{"POST": "POST HEAD", "PUT": "PUT HEAD PUT"} {
+		var mu sync.Mutex
 		var asked []string
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
 			asked = append(asked, r.Method)
 			h := w.Header()
 			if r.Method == "HEAD" {
@@ -238,5 +243,20 @@ func TestUploadHasFailed(t *testing.T) {
 		if got := strings.Join(asked, " "); got != want {
 			t.Errorf("asked %s, want %s", got, want)
 		}
+	}
+}
+
+// A server that takes less each time that it is offered as much as it takes is not offered less for ever.
+func TestFirstPartIsOfferedOnce(t *testing.T) {
+	var asked atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Upload-Limit", "max-append-size="+strconv.FormatInt(1000-asked.Add(1), 10))
+		w.WriteHeader(413)
+	}))
+	defer srv.Close()
+	u := newUploading(t, bulk)
+	u.a.Spec.Request.URL = srv.URL + "/f"
+	if res, err := u.attempt(); err != nil || res.Response.Status != 413 || asked.Load() != 2 {
+		t.Errorf("%v, %+v after %d requests", err, res.Response, asked.Load())
 	}
 }
