@@ -91,6 +91,9 @@ func (u *upload) createTus() (*http.Response, error) {
 	}
 	resp.Body.Close()
 	u.at = 0
+	if u.foreign() {
+		u.at = -1
+	}
 	return nil, nil
 }
 

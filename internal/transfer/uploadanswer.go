@@ -71,6 +71,9 @@ func (u *upload) judge(resp *http.Response) (*http.Response, error) {
 	case status/100 == 2 && all && r.to < u.size:
 		u.at = r.to
 		u.confirm(r.to)
+		if r.creation && u.foreign() {
+			u.at = -1
+		}
 	case status/100 == 2: // early, or the server has less than was sent, or it says that more is to come
 		u.at = -1
 	case status == http.StatusConflict && !r.creation:

@@ -260,3 +260,26 @@ func TestFirstPartIsOfferedOnce(t *testing.T) {
 		t.Errorf("%v, %+v after %d requests", err, res.Response, asked.Load())
 	}
 }
+
+// What is named at another origin gets nothing before it has said that it is an upload.
+func TestForeignResourceIsAsked(t *testing.T) {
+	other := newTusOrigin(t, func(int, *http.Request) (int, http.Header) { return 200, nil })
+	o := newTusOrigin(t, func(int, *http.Request) (int, http.Header) {
+		return 201, http.Header{"Location": {other.URL + "/things/1"}}
+	})
+	u := newTusUpload(t, o, bulk)
+	_, err := u.attempt()
+	wantCode(t, err, task.BadServerResponse)
+	if other.methods() != "HEAD HEAD" {
+		t.Errorf("asked %s", other.methods())
+	}
+	upload := newTusOrigin(t, nil)
+	o = newTusOrigin(t, func(int, *http.Request) (int, http.Header) {
+		return 201, http.Header{"Location": {upload.URL + "/files/1"}}
+	})
+	u = newTusUpload(t, o, bulk)
+	upload.length = int(bulk.Size)
+	if res, err := u.attempt(); err != nil || res.Response.Status != 204 || string(upload.held) != string(bulk.Bytes()) {
+		t.Errorf("%v, %+v: %s", err, res.Response, upload.methods())
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -104,6 +105,13 @@ func (u *upload) locate() (*http.Response, error) {
 	u.unfinished()
 	u.confirm(offset)
 	return nil, nil
+}
+
+// foreign says whether the resource is of another origin than the creation. It is asked first whether it is an upload then: what a
+// server names is not sent to, with what is known for that origin, on its word alone.
+func (u *upload) foreign() bool {
+	at, err := url.Parse(u.known().URL)
+	return err != nil || !transport.SameOrigin(u.target, at)
 }
 
 // redirect decides on a redirect of a request for the upload resource: only 307 and 308 are followed, the latter for good
