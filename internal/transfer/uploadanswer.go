@@ -21,6 +21,7 @@ func (u *upload) interrupted(err error) error {
 		return u.tooLong(limits)
 	case halted:
 		u.at = -1
+		u.stalled++ // unless it is found to be further
 		return nil
 	case task.CodeOf(err) == task.SourceChanged:
 		u.abandon()
@@ -37,6 +38,10 @@ func (u *upload) tooLong(l uploadLimits) error {
 // no error: the upload is to be gone on with.
 func (u *upload) judge(resp *http.Response) (*http.Response, error) {
 	r := u.request
+	if context.Cause(r.ctx) == errHalted { // at the same moment: the answer's body is cut
+		resp.Body.Close()
+		return nil, u.interrupted(u.stopped())
+	}
 	elsewhere := r.creation && resp.Request.Method != u.req.Method // a redirect has led on from it, by GET
 	part := r.creation && r.to < u.size && resp.StatusCode/100 == 2
 	if part && !elsewhere {

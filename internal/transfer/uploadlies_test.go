@@ -5,11 +5,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 
 	"github.com/urlsession/urlsession/internal/task"
 	. "github.com/urlsession/urlsession/urlsessiontest"
@@ -281,5 +284,28 @@ func TestForeignResourceIsAsked(t *testing.T) {
 	upload.length = int(bulk.Size)
 	if res, err := u.attempt(); err != nil || res.Response.Status != 204 || string(upload.held) != string(bulk.Bytes()) {
 		t.Errorf("%v, %+v: %s", err, res.Response, upload.methods())
+	}
+}
+
+// The answer to a request that is halted at the same moment is asked for again.
+func TestHaltedAnswer(t *testing.T) {
+	u := newUploading(t, bulk)
+	var asked []string
+	u.a.RoundTripper = roundTripper(func(req *http.Request) (*http.Response, error) {
+		asked = append(asked, req.Method)
+		resp := &http.Response{StatusCode: 201, Request: req, Body: http.NoBody, Header: http.Header{}}
+		if req.Method == "HEAD" {
+			resp.Header.Set("Upload-Complete", "?1")
+			resp.Header.Set("Upload-Offset", "600000")
+			return resp, nil
+		}
+		httptrace.ContextClientTrace(req.Context()).Got1xxResponse(interimStatus, textproto.MIMEHeader{
+			"Location": {"/one"}, "Upload-Draft-Interop-Version": {"8"}, "Upload-Limit": {"max-append-size=1000"}})
+		io.Copy(io.Discard, req.Body)
+		resp.Body = io.NopCloser(iotest.ErrReader(context.Cause(req.Context())))
+		return resp, nil
+	})
+	if _, err := u.attempt(); err != nil || strings.Join(asked, " ") != "POST HEAD" {
+		t.Errorf("%v after %v", err, asked)
 	}
 }
