@@ -39,7 +39,7 @@ func (r *run) replaceURL(to string) error {
 		r.rec.Spec.Download = &c
 	}
 	if u := r.rec.Upload; u != nil && originOf(to) != originOf(before.Spec.Request.URL) &&
-		(r.resendable() || !u.Whole && r.phase != attempting) {
+		(r.resendable() || !u.Whole && !r.rec.UnderWay && r.phase != attempting) {
 		r.rec.Upload = nil
 	}
 	r.rec.Spec.Request.URL, r.rec.URL = to, ""

@@ -14,10 +14,10 @@ func (o *observer) Resumable(s *task.UploadState) {
 	r := o.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if o.host.key != originOf(r.rec.Spec.Request.URL) {
+	before := r.rec.Upload
+	if before == nil && o.host.key != originOf(r.rec.Spec.Request.URL) {
 		return // the task has moved to another server meanwhile
 	}
-	before := r.rec.Upload
 	r.rec.Upload = s
 	if r.e.lasting != nil && ((before == nil) != (s == nil) || s != nil && s.URL != before.URL) {
 		r.rec.Counts = r.counts()

@@ -177,3 +177,55 @@ func TestUploadMoves(t *testing.T) {
 		})
 	}
 }
+
+// What a POST that goes on leaves at its old server counts also where its task has moved to another one meanwhile: all of it may
+// have been applied there.
+func TestUploadHasMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var had *task.UploadState
+		e := start(t, steps(func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+			o := a.Observer.(transfer.Resumer)
+			o.Resumable(uploadOf(0))
+			time.Sleep(time.Minute)
+			s := uploadOf(100)
+			s.Whole = true
+			o.Resumable(s)
+			return fail(lost(false))(ctx, a)
+		}, func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+			had = a.Upload
+			return answer(201)(ctx, a)
+		}))
+		id := create(t, e, get("http://h/", upload, retries(1)))
+		time.Sleep(time.Second)
+		e.ReplaceURL(t.Context(), id, "http://g/")
+		if rec := end(t, e, id); rec.Failure != nil || had == nil || !had.Whole {
+			t.Errorf("%+v, from %+v", rec.Failure, had)
+		}
+	})
+}
+
+// Nor is it forgotten where the process has ended in the midst, and the task moves before its next attempt.
+func TestUploadMovesAfterAKill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		p := d.boot(t, named(40, func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+			time.Sleep(time.Minute)
+			return fail(lost(false))(ctx, a)
+		}))
+		id := create(t, p.Engine, get("http://h/", upload))
+		time.Sleep(time.Second)
+		p.Suspend(t.Context(), id)
+		p.crash()
+
+		var l attempts
+		p = d.boot(t, l.run(answer(201)))
+		p.ReplaceURL(t.Context(), id, "http://g/")
+		p.Resume(t.Context(), id)
+		if rec := end(t, p.Engine, id); rec.Failure != nil {
+			t.Fatalf("%+v", rec)
+		}
+		if u := l.list()[0].Upload; u == nil || !u.Whole {
+			t.Errorf("it went on from %+v", u)
+		}
+	})
+}

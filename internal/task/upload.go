@@ -26,7 +26,9 @@ type UploadState struct {
 	URL      string    `json:"url"`               // of the upload resource, absolute
 	Offset   int64     `json:"offset"`            // bytes that the server has said it has
 	// Whole says that all of the body has left, or may have: the upload may be done although the server does not say so.
-	Whole     bool      `json:"whole,omitempty"`
+	Whole bool `json:"whole,omitempty"`
+	// Failed says that 500 was the answer when all of the body had left: that the server has all of it is no success then.
+	Failed    bool      `json:"failed,omitempty"`
 	MaxAppend int64     `json:"maxAppend,omitempty"` // most bytes that one request may append; 0: any number
 	Expires   time.Time `json:"expires,omitzero"`    // after which the server may have dropped it; zero: unknown
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -15,6 +16,10 @@ import (
 // resumableFrom is the size of a body, in bytes, above which an upload is made resumable where nobody has asked for that: a
 // smaller one is sent again as fast as the server is asked how much of it it has.
 const resumableFrom = 1 << 20
+
+// mostAppends is how many requests an attempt sends a body in: of 100 GiB one a MiB. A server that takes less at once, and each
+// time a little, would keep it for ever.
+const mostAppends = 100_000
 
 // mostStalled is how many times in a row a server may be found to have nothing more, within an attempt.
 const mostStalled = 4
@@ -52,10 +57,12 @@ type upload struct {
 	furthest int64                     // offset that the server has told
 	stalled  int                       // times in a row that it was not further
 	anew     bool                      // it was created again because the server has lost it
-	halts    []context.CancelCauseFunc // of all requests: an earlier one's answer may still be read
+	appends  int                       // requests that were sent
+	halts    []context.CancelCauseFunc // of creations, whose answers may still be read, or of the last append
 
 	mu        sync.Mutex        // over what follows, which 104s change: they are read by a goroutine of the transport's
 	state     *task.UploadState // nil: the server has named none
+	naming    *sending          // that a 104 has named it for
 	target    *url.URL          // of the creation, after redirects
 	request   *uploadRequest    // under way, or the last
 	over      bool              // the attempt has ended
@@ -87,11 +94,21 @@ func (r *run) resumable(body *requestBody) task.Resumable {
 		default:
 			return task.ResumableNo
 		}
-		if body.size <= resumableFrom {
+		if body.size <= resumableFrom || ownProtocol(r.Spec.Request.Header) {
 			return task.ResumableNo
 		}
 	}
 	return how
+}
+
+// ownProtocol says whether a request is one of an upload that its caller goes on with: fields of ours would say other things of it.
+func ownProtocol(h http.Header) bool {
+	for name := range h {
+		if name = http.CanonicalHeaderKey(name); name == resumableField || strings.HasPrefix(name, "Upload-") {
+			return true
+		}
+	}
+	return false
 }
 
 // asked is what the task wants.
@@ -182,7 +199,7 @@ func (u *upload) create() (*http.Response, error) {
 			return u.createTus()
 		case v != 0 && u.refused(resp):
 			versions = versions[1:]
-		case v >= 8 && resp.StatusCode == http.StatusRequestEntityTooLarge && u.known() == nil && most > 0 && most < to:
+		case v >= 8 && resp.StatusCode == http.StatusRequestEntityTooLarge && u.known() == nil && to == u.size && most > 0 && most < to:
 			to = most
 		default:
 			return u.judge(resp)
@@ -194,13 +211,31 @@ func (u *upload) create() (*http.Response, error) {
 // refused says whether a creation was refused for its version, by a server that knows another one (swift-nio: 400, tusd:
 // 412). Where nobody has asked for an upload that resumes, what comes after all of the body is an answer to that.
 func (u *upload) refused(resp *http.Response) bool {
+	if resp.StatusCode == http.StatusPreconditionFailed && u.asked() == task.ResumableAuto && conditional(u.req.Header) && !speaksTus(resp) {
+		return false
+	}
 	return (resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusPreconditionFailed) &&
 		u.known() == nil && (u.asked() != task.ResumableAuto || !u.body.left())
+}
+
+// conditional says whether a request has a condition of its own that a 412 may be about.
+func conditional(h http.Header) bool {
+	for name := range h {
+		if strings.HasPrefix(http.CanonicalHeaderKey(name), "If-") {
+			return true
+		}
+	}
+	return false
 }
 
 // append sends what the server does not have, or as much of it as it takes at once.
 func (u *upload) append() (*http.Response, error) {
 	s := u.known()
+	if u.appends++; u.appends > mostAppends {
+		u.abandon()
+		return nil, u.fail(task.BadServerResponse, 0, fmt.Errorf(
+			"the server has taken %d of %d bytes in %d requests, and the most is %[3]d; upload without resuming", u.at, u.size, mostAppends))
+	}
 	to := u.size
 	if s.MaxAppend > 0 {
 		to = min(to, u.at+s.MaxAppend)
@@ -223,6 +258,12 @@ func (u *upload) append() (*http.Response, error) {
 
 // begin makes a request of the upload out of one without body.
 func (u *upload) begin(req *http.Request, r uploadRequest) *http.Request {
+	if !r.creation {
+		for _, halt := range u.halts {
+			halt(nil)
+		}
+		u.halts = u.halts[:0]
+	}
 	r.ctx, r.halt = context.WithCancelCause(req.Context())
 	u.halts = append(u.halts, r.halt)
 	u.mu.Lock()

@@ -68,8 +68,14 @@ func (u *upload) createTus() (*http.Response, error) {
 		c.Unsent = true
 		return nil, &c
 	}
-	if err != nil || resp.StatusCode != http.StatusCreated {
+	if err != nil || resp.StatusCode/100 != 2 {
 		return resp, err
+	}
+	if resp.StatusCode != http.StatusCreated || resp.Request.Method != http.MethodPost {
+		resp.Body.Close()
+		return nil, u.fail(task.BadServerResponse, 0, fmt.Errorf(
+			"the server answered %s where a tus upload was to be made, and nothing was sent: it does not speak tus there; upload without resuming",
+			statusText(resp)))
 	}
 	at := resourceURL(u.target, resp.Header.Get("Location"))
 	if at == nil {
@@ -85,6 +91,9 @@ func (u *upload) createTus() (*http.Response, error) {
 	}
 	resp.Body.Close()
 	u.at = 0
+	if u.foreign() {
+		u.at = -1
+	}
 	return nil, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/urlsession/urlsession/internal/task"
 )
@@ -20,6 +21,7 @@ func (u *upload) interrupted(err error) error {
 		return u.tooLong(limits)
 	case halted:
 		u.at = -1
+		u.stalled++ // unless it is found to be further
 		return nil
 	case task.CodeOf(err) == task.SourceChanged:
 		u.abandon()
@@ -36,34 +38,48 @@ func (u *upload) tooLong(l uploadLimits) error {
 // no error: the upload is to be gone on with.
 func (u *upload) judge(resp *http.Response) (*http.Response, error) {
 	r := u.request
-	if r.creation && r.to < u.size && resp.StatusCode/100 == 2 {
+	if context.Cause(r.ctx) == errHalted { // at the same moment: the answer's body is cut
+		resp.Body.Close()
+		return nil, u.interrupted(u.stopped())
+	}
+	elsewhere := r.creation && resp.Request.Method != u.req.Method // a redirect has led on from it, by GET
+	part := r.creation && r.to < u.size && resp.StatusCode/100 == 2
+	if part && !elsewhere {
 		u.created(resp.Header.Get("Location"))
 	}
 	s := u.known()
-	if s == nil || r.creation && resp.Request.Method != u.req.Method {
-		return resp, nil // of a plain upload; or a redirect has led on from it, by GET
+	if part && s == nil {
+		resp.Body.Close()
+		return nil, u.fail(task.BadServerResponse, 0, fmt.Errorf(
+			"the server has taken the first %d of %d bytes, and does not say where the rest is to go; upload without resuming", r.to, u.size))
+	}
+	if s == nil || elsewhere {
+		return resp, nil // of a plain upload
 	}
 	p := protocolOf(s)
 	complete, said := p.complete(resp.Header, u.size)
 	offset, told := integer(resp.Header, offsetField)
-	all := u.body.left() // it has all that was sent
+	all := u.body.left() && s.Protocol != task.ResumableTus // it has all that was sent; one of tus says so
 	if told {
-		all = offset >= r.to
+		all = offset >= r.to && offset <= u.size
 	}
 	limits := p.limits(resp.Header)
 	u.learn(limits)
 	switch status := resp.StatusCode; {
-	case said && complete && r.to == u.size:
+	case complete && r.to == u.size && (status/100 != 2 || !told || offset == u.size):
 		if status >= 400 { // the target's last word: there is nothing to go on from
 			u.forget()
 		}
 		return u.answer(resp), nil
-	case status/100 == 2 && all && r.to == u.size:
+	case status/100 == 2 && all && r.to == u.size && !said:
 		return u.answer(resp), nil
-	case status/100 == 2 && all:
+	case status/100 == 2 && all && r.to < u.size:
 		u.at = r.to
 		u.confirm(r.to)
-	case status/100 == 2: // early, or the server has less than was sent
+		if r.creation && u.foreign() {
+			u.at = -1
+		}
+	case status/100 == 2: // early, or the server has less than was sent, or it says that more is to come
 		u.at = -1
 	case status == http.StatusConflict && !r.creation:
 		u.at = -1
@@ -78,6 +94,9 @@ func (u *upload) judge(resp *http.Response) (*http.Response, error) {
 		resp.Body.Close()
 		return nil, u.lost("the server answered " + statusText(resp))
 	default:
+		if status == http.StatusInternalServerError && all && r.to == u.size {
+			u.failed()
+		}
 		return u.answer(resp), nil
 	}
 	resp.Body.Close()
@@ -112,6 +131,9 @@ func (u *upload) answer(resp *http.Response) *http.Response {
 		req := resp.Request.WithContext(resp.Request.Context())
 		req.URL = u.target
 		resp.Request = req
+	}
+	if at := resourceURL(u.target, resp.Header.Get("Location")); at != nil && slices.Contains(u.resources, task.Redact(at.String())) {
+		resp.Header.Del("Location")
 	}
 	return resp
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -81,8 +82,13 @@ func (u *upload) locate() (*http.Response, error) {
 	u.learn(p.limits(resp.Header))
 	offset, ok := integer(resp.Header, offsetField)
 	complete, _ := p.complete(resp.Header, u.size)
+	length, measured := integer(resp.Header, lengthField)
 	switch {
-	case complete && (!ok || offset == u.size): // and its answer was lost
+	case measured && length != u.size:
+		return nil, u.lost(fmt.Sprintf("the server has there one of %d bytes, and this has %d", length, u.size))
+	case complete && ok && offset == u.size && s.Failed:
+		return nil, u.lost("the server has all of it, and answered 500 to that")
+	case complete && ok && offset == u.size: // and its answer was lost
 		u.confirm(u.size)
 		return u.answer(resp), nil
 	case !ok:
@@ -99,6 +105,13 @@ func (u *upload) locate() (*http.Response, error) {
 	u.unfinished()
 	u.confirm(offset)
 	return nil, nil
+}
+
+// foreign says whether the resource is of another origin than the creation. It is asked first whether it is an upload then: what a
+// server names is not sent to, with what is known for that origin, on its word alone.
+func (u *upload) foreign() bool {
+	at, err := url.Parse(u.known().URL)
+	return err != nil || !transport.SameOrigin(u.target, at)
 }
 
 // redirect decides on a redirect of a request for the upload resource: only 307 and 308 are followed, the latter for good
@@ -143,7 +156,8 @@ func (r *run) abandon(req *http.Request) {
 	}
 }
 
-// abandon tells the server that the upload is given up, if that can be done, and forgets it.
+// abandon tells the server that the upload is given up, if that can be done, and forgets it. Nobody is asked for a credential.
+// Only a resource of the origin that has named it is deleted: a server must not have what is another's deleted by who uploads to it.
 func (u *upload) abandon() {
 	if u.known() == nil {
 		return
@@ -153,7 +167,10 @@ func (u *upload) abandon() {
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(req.Context(), abandonWithin)
+	if !transport.SameOrigin(u.target, req.URL) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(transport.WithAsker(req.Context(), nil), abandonWithin)
 	defer cancel()
 	if resp, err := u.rt.RoundTrip(req.WithContext(ctx)); err == nil {
 		resp.Body.Close()

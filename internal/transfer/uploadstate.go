@@ -87,12 +87,19 @@ func (u *upload) forget() {
 	}
 }
 
+// failed notes that the answer to all of the body was 500.
+func (u *upload) failed() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.state.Failed = true
+}
+
 // unfinished notes that the server has said that the upload is not done: what was sent before has not finished it.
 func (u *upload) unfinished() {
 	u.body.whole.Store(false)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.state.Whole = false
+	u.state.Whole, u.state.Failed = false, false
 }
 
 // confirm tells that the server has n bytes.
@@ -141,11 +148,16 @@ func (u *upload) informed(status int, fields textproto.MIMEHeader) error {
 		return nil
 	}
 	limits := r.offered.limits(h)
-	if u.state == nil {
-		at := resourceURL(u.target, h.Get("Location"))
-		if at == nil || !r.creation {
-			return nil
-		}
+	var at *url.URL
+	if r.creation {
+		at = resourceURL(u.target, h.Get("Location"))
+	}
+	if u.state == nil && at == nil {
+		return nil
+	}
+	sending := u.body.newest.Load()
+	if at != nil && (u.state == nil || u.naming != sending && u.state.URL != at.String()) { // it was sent again, as after 401 or 417
+		u.naming = sending
 		u.name(&task.UploadState{Protocol: task.ResumableIETF, Version: int(r.offered), URL: at.String()})
 		u.learnLocked(limits)
 		u.tell()

@@ -67,6 +67,7 @@ func TestResponseCodes(t *testing.T) {
 		{"forbidden trailer", ok + "Transfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n0\r\n\r\n", task.BadServerResponse},
 		{"101 unasked", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n12", task.BadServerResponse},
 		{"1xx flood", strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", maxInformational+1) + ok + "\r\n", task.BadServerResponse},
+		{"104 flood, without upload", strings.Repeat("HTTP/1.1 104 Upload Resumption Supported\r\n\r\n", maxInformational+1) + ok + "\r\n", task.BadServerResponse},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			addr := serveRaw(t, answer(c.reply))
@@ -82,6 +83,20 @@ func TestResponseCodes(t *testing.T) {
 				t.Errorf("URL %q does not name the server", e.URL)
 			}
 		})
+	}
+}
+
+// A long upload is told of its progress more often than a server has other things to say, but not without end.
+func TestUploadProgressIsNoFlood(t *testing.T) {
+	for n, code := range map[int]task.Code{2 * maxInformational: 0, maxProgress + 1: task.BadServerResponse} {
+		addr := serveRaw(t, answer(strings.Repeat("HTTP/1.1 104 \r\n\r\n", n)+"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+addr+"/", strings.NewReader("body"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := fetch(newTransport(t, Options{}), req); task.CodeOf(err) != code {
+			t.Errorf("%d: %v", n, err)
+		}
 	}
 }
 

@@ -30,9 +30,12 @@ type Activity interface {
 	Moved()
 }
 
-// maxInformational is how many 1xx responses one request may get. A long upload gets one a progress report: of 100 GiB one a
-// MiB.
-const maxInformational = 100_000
+// maxInformational is how many 1xx responses one request may get, and maxProgress how many more of 104: a long upload gets
+// one a progress report, of 100 GiB one a MiB.
+const (
+	maxInformational = 1000
+	maxProgress      = 100_000
+)
 
 // Metrics collects a task.Transaction for every sending of a request below the context that Trace made. It is safe for concurrent
 // use, but expects one request at a time.
@@ -63,7 +66,9 @@ type transaction struct {
 	dnsAt, connectAt, tlsAt           time.Duration // since start
 
 	reused        bool
+	uploads       bool // it has a body
 	informational int
+	progress      int // of 104
 	connState
 	body tracedBody
 }
@@ -197,6 +202,7 @@ func (m *Metrics) request(req *http.Request) *transaction {
 		m.more = append(m.more, x)
 	}
 	x.url, x.method, x.start = req.URL, methodOf(req), time.Now()
+	x.uploads = req.Body != nil && req.Body != http.NoBody
 	m.tx = x
 	return x
 }
@@ -333,10 +339,14 @@ func (m *Metrics) certificateRequested(sent bool) {
 
 func (m *Metrics) wroteHeaders() { m.note(false, func(x *transaction) { x.wroteHead = true }) }
 
-func (m *Metrics) got1xx(int, textproto.MIMEHeader) (err error) {
+func (m *Metrics) got1xx(status int, _ textproto.MIMEHeader) (err error) {
 	m.note(false, func(x *transaction) {
-		if x.informational++; x.informational > maxInformational {
-			err = fmt.Errorf("%w: more than %d informational (1xx) responses to one request", task.BadServerResponse, maxInformational)
+		count, most := &x.informational, maxInformational
+		if status == 104 && x.uploads {
+			count, most = &x.progress, maxProgress
+		}
+		if *count++; *count > most {
+			err = fmt.Errorf("%w: more than %d informational (1xx) responses to one request", task.BadServerResponse, most)
 		}
 	})
 	return err

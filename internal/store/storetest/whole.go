@@ -39,7 +39,7 @@ func whole(ctx context.Context, s store.Store) error {
 		Answered: []task.Answered{{Challenge: challenge, Answer: task.Answer{Disposition: task.UseCredential,
 			Credential: &task.Credential{User: "u", Password: "p", Token: "t", Persistence: "session"}}}},
 		Upload: &task.UploadState{Protocol: task.ResumableIETF, Version: 8, URL: "https://example.com/uploads/secret", Offset: 5,
-			Whole: true, MaxAppend: 6, Expires: at},
+			Whole: true, Failed: true, MaxAppend: 6, Expires: at},
 		Response: &task.Response{URL: url, Status: 206, Proto: "HTTP/2.0", Header: header, ContentLength: -1, Coding: "gzip"},
 		Counts:   task.Counts{Sent: 1, ExpectedToSend: 2, Received: 3, ExpectedToReceive: -1},
 		Failure:  failure, Path: "/a", Digest: "md5=00", ResumeData: resume, Ended: at,
