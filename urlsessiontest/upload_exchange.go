@@ -186,6 +186,10 @@ func (x *uploadExchange) refuse(status int, why string) {
 	x.answer(UploadAnswer{Status: status, Header: http.Header{"Content-Type": {"text/plain; charset=utf-8"}}, Body: why + "\n"})
 }
 
+// flushTime is how long a 104 over HTTP/2 may stay in net/http's buffer: it is
+// flushed by another goroutine, of which nothing tells.
+const flushTime = 100 * time.Millisecond
+
 // cut ends the request without an answer: for errAbort the stream of HTTP/2
 // alone, else the connection. It does not return.
 func (x *uploadExchange) cut(why error) {
@@ -195,6 +199,7 @@ func (x *uploadExchange) cut(why error) {
 			raw = t.NetConn()
 		}
 		if half, ok := raw.(interface{ CloseWrite() error }); x.req.ProtoMajor == 2 && ok {
+			x.pause(flushTime, nil)
 			half.CloseWrite() // as linger, but that another goroutine reads
 			x.pause(lingerTime, nil)
 			raw.Close()
