@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	. "github.com/urlsession/urlsession/urlsessiontest"
@@ -31,9 +33,18 @@ type reply struct {
 // none, and a body of length < 0 is chunked.
 func send(t *testing.T, client *http.Client, method, url string, body io.Reader, length int64, pairs ...string) (r reply) {
 	t.Helper()
+	var mu sync.Mutex // one may still come when the request has failed
+	var interims []http.Header
+	defer func() {
+		mu.Lock()
+		defer mu.Unlock()
+		r.interims = slices.Clone(interims)
+	}()
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if code == 104 {
-			r.interims = append(r.interims, http.Header(h))
+			interims = append(interims, http.Header(h))
 		}
 		return nil
 	}})
