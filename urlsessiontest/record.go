@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -146,15 +147,21 @@ func (s *Server) WaitDisconnected(ctx context.Context) error {
 }
 
 func (s *Server) wait(ctx context.Context, reached func() bool) error {
+	return await(ctx, &s.mu, &s.record.changed, reached)
+}
+
+// await returns when reached, which is called under mu, is true, or with ctx's
+// error. Whoever changes something closes changed, under mu, and renews it.
+func await(ctx context.Context, mu sync.Locker, changed *chan struct{}, reached func() bool) error {
 	for {
-		s.mu.Lock()
-		ok, changed := reached(), s.record.changed
-		s.mu.Unlock()
+		mu.Lock()
+		ok, next := reached(), *changed
+		mu.Unlock()
 		if ok {
 			return nil
 		}
 		select {
-		case <-changed:
+		case <-next:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -93,17 +93,5 @@ func (h *uploadHost) WaitIdle(ctx context.Context) error {
 }
 
 func (h *uploadHost) wait(ctx context.Context, reached func() bool) error {
-	for {
-		h.mu.Lock()
-		ok, changed := reached(), h.record.changed
-		h.mu.Unlock()
-		if ok {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
+	return await(ctx, &h.mu, &h.record.changed, reached)
 }
