@@ -20,7 +20,6 @@ type secrets struct {
 	ResumedURL    string `json:"resumedURL,omitempty"` // of the resume data that the task was made from
 	ResumeDataURL string `json:"resumeDataURL,omitempty"`
 	KeyURL        string `json:"keyURL,omitempty"`
-	UploadURL     string `json:"uploadURL,omitempty"` // whole: it is a capability
 
 	RequestHeader  http.Header `json:"requestHeader,omitempty"`
 	ResponseHeader http.Header `json:"responseHeader,omitempty"`
@@ -28,6 +27,10 @@ type secrets struct {
 	ResumeHeader   http.Header `json:"resumeHeader,omitempty"`
 
 	Answered []task.Answered `json:"answered,omitempty"`
+
+	// Whole, as their URLs are capabilities.
+	Upload    *task.UploadState `json:"upload,omitempty"`
+	Multipart *task.Multipart   `json:"multipart,omitempty"`
 }
 
 // conceal takes the secrets out of rec. What rec points to is shared, and is copied before it is changed.
@@ -53,10 +56,11 @@ func conceal(rec *task.Record) (s secrets) {
 		}
 		rec.Spec.Download = &download
 	}
-	if rec.Upload != nil {
-		c := *rec.Upload
-		s.UploadURL, c.URL = c.URL, ""
-		rec.Upload = &c
+	s.Upload, rec.Upload = rec.Upload, nil
+	if u := rec.Spec.Upload; u != nil && u.Multipart != nil {
+		upload := *u
+		s.Multipart, upload.Multipart = u.Multipart, nil
+		rec.Spec.Upload = &upload
 	}
 	if rec.ResumeData != nil {
 		c := *rec.ResumeData
@@ -84,8 +88,9 @@ func reveal(rec *task.Record, s secrets) {
 			d.Resume.Header = s.ResumedHeader
 		}
 	}
-	if rec.Upload != nil {
-		showURL(&rec.Upload.URL, s.UploadURL)
+	rec.Upload = s.Upload
+	if s.Multipart != nil && rec.Spec.Upload != nil {
+		rec.Spec.Upload.Multipart = s.Multipart
 	}
 	if rec.ResumeData != nil {
 		showURL(&rec.ResumeData.URL, s.ResumeDataURL)
