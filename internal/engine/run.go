@@ -477,6 +477,7 @@ func (r *run) counts() task.Counts { return r.progress.Load().counts() }
 func (r *run) snapshot() task.Record {
 	rec := r.rec
 	rec.Answered, rec.Upload = nil, nil
+	withoutParts(&rec.Spec)
 	if r.phase == attempting {
 		rec.Counts = r.counts()
 		rec.Counts.Rate = r.progress.Load().rate()

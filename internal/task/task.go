@@ -170,8 +170,9 @@ type Policy struct {
 	AllowsExpensive      bool `json:"allowsExpensive"`
 	AllowsConstrained    bool `json:"allowsConstrained"`
 
-	// Connections is the most that a download takes, its first one included; 0: as many as its host may have; 1: one, over
-	// which the holes of a part file are fetched one after the other. Further ones are taken only while they help.
+	// Connections is the most that a download takes, or an upload in parts, its first one included; 0: as many as its host may
+	// have; 1: one, over which the holes of a part file are fetched one after the other. Further ones are taken only while they
+	// help.
 	Connections int `json:"connections,omitempty"`
 
 	Cache CachePolicy `json:"cache,omitempty"` // data and upload tasks of a session that has a cache
