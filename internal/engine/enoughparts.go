@@ -6,16 +6,6 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// withoutParts takes from a spec that others than an attempt are told where an upload goes in parts: these URLs are
-// capabilities, and may be of megabytes.
-func withoutParts(spec *task.Spec) {
-	if u := spec.Upload; u != nil && u.Multipart != nil {
-		told := *u
-		told.Multipart = nil
-		spec.Upload = &told
-	}
-}
-
 // enoughParts says what is wrong where a body, whose size was not known when the spec was made, needs more parts than it has URLs.
 func enoughParts(spec *task.Spec, size int64) error {
 	if spec.Upload == nil || spec.Upload.Multipart == nil {
