@@ -167,7 +167,7 @@ func (u *upload) abandon() {
 	if err != nil {
 		return
 	}
-	if !transport.SameOrigin(u.target, req.URL) {
+	if !transport.SameOrigin(u.target, req.URL) || !u.tus.terminates() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(transport.WithAsker(req.Context(), nil), abandonWithin)
