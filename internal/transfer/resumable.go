@@ -60,6 +60,9 @@ type upload struct {
 	appends  int        // requests that were sent
 	tus      *tusServer // nil: it was not asked what it can do, or does not speak tus
 	pieces   tusPieces
+	partial  bool                      // it is one of those of which another is made
+	location string                    // of the upload resource, as it came
+	rejoined bool                      // partial uploads were looked at again, as they could not be joined
 	halts    []context.CancelCauseFunc // of creations, whose answers may still be read, or of the last append
 
 	mu        sync.Mutex        // over what follows, which 104s change: they are read by a goroutine of the transport's
@@ -162,10 +165,17 @@ func (u *upload) transmit() (*http.Response, error) {
 			resp, err = u.create()
 		case s.Protocol == task.ResumableTus && u.tus == nil:
 			resp, err = u.askTus()
+		case len(s.Parts) > 0 && s.URL == "":
+			resp, err = u.sendPartials()
+		case len(s.Parts) > 0:
+			resp, err = u.joined()
 		case u.at < 0:
 			resp, err = u.locate()
 		default:
 			resp, err = u.append()
+		}
+		if resp != nil && resp.StatusCode/100 == 2 {
+			u.dropPartials()
 		}
 		if resp != nil || err != nil {
 			return resp, err

@@ -66,7 +66,10 @@ func (u *upload) tusCreation(r uploadRequest) *http.Request {
 		}
 	}
 	tus{}.announce(req.Header)
-	if m := u.metadata(); m != "" && req.Header.Get(metadataField) == "" {
+	if u.partial {
+		req.Header.Set(concatField, "partial")
+		req.Header.Del(metadataField)
+	} else if m := u.metadata(); m != "" && req.Header.Get(metadataField) == "" {
 		req.Header.Set(metadataField, m)
 	}
 	return req
@@ -81,11 +84,15 @@ func (u *upload) createTus() (*http.Response, error) {
 	if l := (uploadLimits{maxSize: u.tus.maxSize}); l.forbid(u.size) {
 		return nil, u.tooLong(l)
 	}
+	if u.splits() {
+		u.split()
+		return nil, nil
+	}
 	var to int64
 	if u.size <= mostAtOnce && u.tus.has("creation-with-upload") {
 		to = u.size
 	}
-	req := u.tusCreation(uploadRequest{to: to})
+	req := u.tusCreation(uploadRequest{to: to, stays: u.partial})
 	req.Header.Set(lengthField, strconv.FormatInt(u.size, 10))
 	if to > 0 {
 		req.Header.Set("Content-Type", tusContent)
@@ -109,6 +116,7 @@ func (u *upload) createTus() (*http.Response, error) {
 		return nil, u.fail(task.BadServerResponse, 0, errors.New("the server has made a tus upload, and does not say where"))
 	}
 	u.mu.Lock()
+	u.location = resp.Header.Get("Location")
 	u.name(&task.UploadState{Protocol: task.ResumableTus, URL: at.String(), Expires: tus{}.limits(resp.Header).expires})
 	u.tell()
 	u.mu.Unlock()
