@@ -3,7 +3,6 @@ package transfer
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -64,24 +63,42 @@ func (b *beside) run() {
 	b.whole = true
 }
 
-// keep reads the body of an answer into memory, so that its connection is free.
+// kept is the body of an answer, in memory.
+type kept struct {
+	bytes.Reader
+	all []byte
+}
+
+func (*kept) Close() error { return nil }
+
+// keep reads the body of an answer into memory, so that its connection is free, unless it is there.
 func keep(r *run, resp *http.Response) error {
-	defer resp.Body.Close()
-	var body bytes.Buffer
-	for body.Len() < mostRefusal {
-		var piece [4 << 10]byte
-		n, err := r.read(r.ctx, resp.Body, piece[:])
-		body.Write(piece[:n])
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return r.wireError(err)
-		}
+	if _, ok := resp.Body.(*kept); ok {
+		return nil
 	}
-	resp.Body, resp.ContentLength = io.NopCloser(&body), int64(body.Len())
+	defer resp.Body.Close()
+	all, err := io.ReadAll(io.LimitReader(alive{r, resp.Body}, mostRefusal))
+	if err != nil {
+		return r.wireError(err)
+	}
+	hold(resp, all)
 	return nil
 }
+
+// hold makes all the body of an answer.
+func hold(resp *http.Response, all []byte) {
+	b := &kept{all: all}
+	b.Reset(all)
+	resp.Body, resp.ContentLength = b, int64(len(all))
+}
+
+// alive is the body of an answer, whose bytes are life.
+type alive struct {
+	run  *run
+	body io.Reader
+}
+
+func (a alive) Read(p []byte) (int, error) { return a.run.read(a.run.ctx, a.body, p) }
 
 // Sent is told by the goroutine that sends.
 func (b *beside) Sent(total, _ int64) {

@@ -217,10 +217,8 @@ func (b *beside) gravity() gravity {
 	switch {
 	case b.attempt.observed != nil:
 		return callers
-	case b.err != nil && task.CodeOf(b.err) == task.SourceChanged:
-		return atOnce
 	case b.err != nil:
-		return ofOne
+		return gravityOf(task.CodeOf(b.err))
 	case b.resp == nil:
 		return none
 	}
@@ -229,6 +227,18 @@ func (b *beside) gravity() gravity {
 		return ofRate
 	case http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
 		return ofOne
+	}
+	return ofAll
+}
+
+// gravityOf an error: what the wire does to one section it need not do to another.
+func gravityOf(code task.Code) gravity {
+	switch code {
+	case task.TimedOut, task.CannotConnect, task.ConnectionLost, task.DNSLookupFailed, task.NotConnected, task.CannotFindHost,
+		task.SecureConnectionFailed:
+		return ofOne
+	case task.SourceChanged:
+		return atOnce
 	}
 	return ofAll
 }
