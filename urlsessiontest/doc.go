@@ -38,9 +38,10 @@
 // of testing/synctest.
 //
 // An [UploadServer] is an origin for uploads that resume, by the IETF's draft over
-// HTTP/1.1 and HTTP/2; a [MultipartServer] takes parts to presigned URLs, as S3
-// does. Their scripts are of [UploadStep]s: cut after a number of bytes, lie about
-// the offset, forget, refuse, lose the answer.
+// HTTP/1.1 and HTTP/2; a [TusServer] by tus 1.0 and its extensions; a
+// [MultipartServer] takes parts to presigned URLs, as S3 does. Their scripts are of
+// [UploadStep]s: cut after a number of bytes, lie about the offset, forget, refuse,
+// lose the answer.
 //
 // The package uses the standard library only and does not import testing. All
 // its types are safe for concurrent use unless they say otherwise.

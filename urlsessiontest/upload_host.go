@@ -24,6 +24,11 @@ type uploadHost struct {
 	progress           int64
 	minimum            int64
 
+	// Of a TusServer.
+	extensions, checksums []string
+	locations             func(string) string
+	locks                 bool
+
 	ctx      context.Context // done at Close
 	cancel   context.CancelFunc
 	listener net.Listener
@@ -34,10 +39,11 @@ type uploadHost struct {
 	closed  bool
 	scripts map[string]*uploadScript
 	record  uploadRecord
+	uploads []*uploadResource // in the order of their creations
 	clients []*http.Transport
 }
 
-// UploadOption is a choice at the start of an [UploadServer] or a
+// UploadOption is a choice at the start of an [UploadServer], a [TusServer] or a
 // [MultipartServer].
 type UploadOption func(*uploadHost)
 

@@ -14,7 +14,7 @@ type Upload struct {
 	Location string      // path of the upload resource; empty at a plain server
 	Method   string      // of the request that created it
 	Header   http.Header // of that request
-	Version  int         // the interop version; 0 at a plain server
+	Version  int         // the interop version; 0 at a plain server, 1 at a TusServer
 
 	Offset   int64 // bytes held
 	Length   int64 // of the whole, −1 if the client has not told
@@ -81,6 +81,13 @@ func (up *uploadResource) state() Upload {
 	return up.upload
 }
 
+// renew has the upload live until t.
+func (up *uploadResource) renew(t time.Time) {
+	up.host.mu.Lock()
+	defer up.host.mu.Unlock()
+	up.expires = t
+}
+
 // acquire makes x the only request that has to do with the upload: one under way
 // is ended first, as the drafts recommend.
 func (up *uploadResource) acquire(x *uploadExchange) {
@@ -96,6 +103,17 @@ func (up *uploadResource) acquire(x *uploadExchange) {
 		up.host.mu.Unlock()
 		<-freed
 	}
+}
+
+// tryAcquire is acquire, unless another request has to do with the upload.
+func (up *uploadResource) tryAcquire(x *uploadExchange) bool {
+	up.host.mu.Lock()
+	defer up.host.mu.Unlock()
+	if up.holder != nil {
+		return false
+	}
+	up.holder, up.freed = x, make(chan struct{})
+	return true
 }
 
 // release ends acquire; x may then no longer be interrupted. Releasing twice does

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 )
 
 // UploadServer is an origin for uploads that resume, as
@@ -29,12 +27,7 @@ import (
 // A request for an upload resource consumes a step of its target's script.
 type UploadServer struct {
 	*uploadHost
-
-	uploads []*uploadResource // guarded by mu
 }
-
-// uploadsPath is where upload resources are.
-const uploadsPath = "/uploads/"
 
 // UploadVersions are the interop versions that the server speaks; without it
 // they are 3 to 8, without any version it is a plain server. Others panic.
@@ -54,7 +47,7 @@ func UploadProgress(n int64) UploadOption { return func(h *uploadHost) { h.progr
 // NewUploadServer starts an origin on a free port of 127.0.0.1. It panics if the
 // machine has none.
 func NewUploadServer(opts ...UploadOption) *UploadServer {
-	s := &UploadServer{uploadHost: newUploadHost(append([]UploadOption{UploadVersions(3, 4, 5, 6, 7, 8)}, opts...))}
+	s := &UploadServer{newUploadHost(append([]UploadOption{UploadVersions(3, 4, 5, 6, 7, 8)}, opts...))}
 	s.start(s.serve)
 	return s
 }
@@ -63,11 +56,7 @@ func NewUploadServer(opts ...UploadOption) *UploadServer {
 // kept in files.
 func (s *UploadServer) Close() {
 	s.uploadHost.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, up := range s.uploads {
-		up.content.close()
-	}
+	s.closeUploads()
 }
 
 // Script appends steps to the script of the target at path: each request for it,
@@ -79,20 +68,11 @@ func (s *UploadServer) Script(path string, steps ...UploadStep) { s.script(path,
 func (s *UploadServer) Always(path string, step UploadStep) { s.always(path, step) }
 
 // Uploads is what has been uploaded, or begun, in the order of the creations.
-func (s *UploadServer) Uploads() []Upload {
-	s.mu.Lock()
-	ups := slices.Clone(s.uploads)
-	s.mu.Unlock()
-	list := make([]Upload, len(ups))
-	for i, up := range ups {
-		list[i] = up.state()
-	}
-	return list
-}
+func (s *UploadServer) Uploads() []Upload { return s.allUploads() }
 
 func (s *UploadServer) serve(x *uploadExchange) {
 	path := x.req.URL.Path
-	up := s.at(path)
+	up := s.uploadAt(path)
 	key := path
 	if up != nil {
 		key = up.upload.Target
@@ -124,18 +104,6 @@ func (s *UploadServer) version(req *http.Request) int {
 	return int(v)
 }
 
-// at is the upload whose resource is at path.
-func (s *UploadServer) at(path string) *uploadResource {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, up := range s.uploads {
-		if up.upload.Location != "" && up.upload.Location == path {
-			return up
-		}
-	}
-	return nil
-}
-
 // plan makes the reply honest and lets step change it.
 func (x *uploadExchange) plan(step UploadStep, version int) {
 	shown := x.req.Clone(x.host.ctx)
@@ -163,22 +131,4 @@ func (s *UploadServer) options(x *uploadExchange) {
 	}
 	setOrDelete(a.Header, "Upload-Limit", limits)
 	x.answer(a)
-}
-
-// make is a new upload by x, with a resource unless the version is 0.
-func (s *UploadServer) make(x *uploadExchange, version int, length int64) *uploadResource {
-	up := &uploadResource{host: s.uploadHost, content: s.newContent(), want: x.req.Header.Get("Want-Repr-Digest"),
-		digests: digestField(x.req.Header, "Repr-Digest")}
-	if s.limit.MaxAge > 0 {
-		up.expires = time.Now().Add(s.limit.MaxAge)
-	}
-	up.upload = Upload{Target: x.req.URL.Path, Method: x.req.Method, Header: x.req.Header.Clone(),
-		Version: version, Length: length, content: up.content}
-	s.changes(func() {
-		if version != 0 {
-			up.upload.Location = uploadsPath + strconv.Itoa(len(s.uploads)+1)
-		}
-		s.uploads = append(s.uploads, up)
-	})
-	return up
 }

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// An UploadStep is how an [UploadServer] or a [MultipartServer] answers one
-// request: it changes what the server would honestly do. A step runs before the
+// An UploadStep is how an [UploadServer], a [TusServer] or a [MultipartServer]
+// answers one request: it changes what the server would honestly do. A step runs before the
 // request's body is read; one given to Always may run in several goroutines at
 // once.
 type UploadStep func(*UploadReply)
@@ -16,7 +16,7 @@ type UploadReply struct {
 	Request *http.Request // read-only, without its body
 
 	// Version is the interop version that the request is answered by; 0 is that
-	// of a server that knows nothing of uploads that resume.
+	// of a server that knows nothing of uploads that resume, 1 that of a TusServer.
 	Version int
 	// Announcements is how many 104s with Location a creation gets; honestly 1.
 	Announcements int
@@ -130,6 +130,13 @@ func (h *uploadHost) scriptOf(key string) *uploadScript {
 		h.scripts[key] = s
 	}
 	return s
+}
+
+// scripted reports whether key has a script of its own.
+func (h *uploadHost) scripted(key string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.scripts[key] != nil
 }
 
 // next takes the step of a request for key off its script.

@@ -39,7 +39,7 @@ func (s *UploadServer) create(x *uploadExchange) {
 		x.refuse(http.StatusBadRequest, fmt.Sprintf("an upload has at least %d bytes", s.limit.MinSize))
 		return
 	}
-	up := s.make(x, int(d), length)
+	up := s.hold(x, int(d), length)
 	up.acquire(x)
 	defer up.release(x)
 	for range x.reply.Announcements {
@@ -67,7 +67,7 @@ func (s *UploadServer) left(up *uploadResource) time.Duration {
 
 // plain takes a body that is whole, or nothing.
 func (s *UploadServer) plain(x *uploadExchange) {
-	up := s.make(x, 0, x.req.ContentLength)
+	up := s.hold(x, 0, x.req.ContentLength)
 	if err := x.receive(func(p []byte) error { up.append(p); return nil }); err != nil {
 		up.truncate(0)
 		s.broken(x, err)

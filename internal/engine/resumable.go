@@ -26,7 +26,7 @@ func (o *observer) Resumable(s *task.UploadState) {
 	r.rec.Upload = s
 	switch {
 	case r.e.lasting == nil:
-	case (before == nil) != (s == nil), s != nil && (s.URL != before.URL || inParts(s) && s.Whole && !before.Whole):
+	case (before == nil) != (s == nil), s != nil && (s.URL != before.URL || named(s) != named(before) || inParts(s) && s.Whole && !before.Whole):
 		r.rec.Counts = r.counts()
 		r.save() // which comes again with the attempt's end
 		r.parts.stored = time.Now()
@@ -37,6 +37,16 @@ func (o *observer) Resumable(s *task.UploadState) {
 
 // inParts says whether parts of an upload come side by side.
 func inParts(s *task.UploadState) bool { return s.Protocol == task.ResumableParts || len(s.Parts) > 0 }
+
+// named is how many parts of an upload have a name of their own at the server: they are few.
+func named(s *task.UploadState) (n int) {
+	for _, p := range s.Parts {
+		if p.URL != "" {
+			n++
+		}
+	}
+	return n
+}
 
 // parts is when those of an upload are stored. run.mu guards it.
 type parts struct {

@@ -88,6 +88,9 @@ func (r *run) send(rt http.RoundTripper, req *http.Request) (*http.Response, err
 }
 
 func (r *run) redirect(ctx context.Context, status int, from, to *http.Request) (*http.Request, error) {
+	if u := r.upload; u != nil && u.request.stays {
+		return nil, nil
+	}
 	if u := r.upload; u != nil && !u.request.creation {
 		return u.redirect(status, from, to), nil
 	}

@@ -53,11 +53,16 @@ type upload struct {
 	req  *http.Request // the task's, without body
 	size int64
 
-	at       int64                     // where to go on; -1: the server is to be asked
-	furthest int64                     // offset that the server has told
-	stalled  int                       // times in a row that it was not further
-	anew     bool                      // it was created again because the server has lost it
-	appends  int                       // requests that were sent
+	at       int64      // where to go on; -1: the server is to be asked
+	furthest int64      // offset that the server has told
+	stalled  int        // times in a row that it was not further
+	anew     bool       // it was created again because the server has lost it
+	appends  int        // requests that were sent
+	tus      *tusServer // nil: it was not asked what it can do, or does not speak tus
+	pieces   tusPieces
+	partial  bool                      // it is one of those of which another is made
+	location string                    // of the upload resource, as it came
+	rejoined bool                      // partial uploads were looked at again, as they could not be joined
 	halts    []context.CancelCauseFunc // of creations, whose answers may still be read, or of the last append
 
 	mu        sync.Mutex        // over what follows, which 104s change: they are read by a goroutine of the transport's
@@ -75,6 +80,7 @@ type uploadRequest struct {
 	halt     context.CancelCauseFunc // errHalted
 	offered  interop                 // by which 104s are read; 0: they are not
 	creation bool
+	stays    bool  // a redirect is not followed
 	from, to int64 // of the body
 	limits   uploadLimits
 }
@@ -134,6 +140,7 @@ func (r *run) newUpload(rt http.RoundTripper, req *http.Request, body *requestBo
 
 // end is the end of the attempt: what it leaves is told.
 func (u *upload) end() {
+	u.pieces.stop()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.over = true
@@ -151,15 +158,24 @@ func (u *upload) transmit() (*http.Response, error) {
 	for u.stalled <= mostStalled {
 		var resp *http.Response
 		var err error
-		switch {
-		case u.known() == nil && u.asked() == task.ResumableTus:
+		switch s := u.known(); {
+		case s == nil && (u.asked() == task.ResumableTus || u.tus != nil):
 			resp, err = u.createTus()
-		case u.known() == nil:
+		case s == nil:
 			resp, err = u.create()
+		case s.Protocol == task.ResumableTus && u.tus == nil:
+			resp, err = u.askTus()
+		case len(s.Parts) > 0 && s.URL == "":
+			resp, err = u.sendPartials()
+		case len(s.Parts) > 0:
+			resp, err = u.joined()
 		case u.at < 0:
 			resp, err = u.locate()
 		default:
 			resp, err = u.append()
+		}
+		if resp != nil && resp.StatusCode/100 == 2 {
+			u.dropPartials()
 		}
 		if resp != nil || err != nil {
 			return resp, err
@@ -196,7 +212,7 @@ func (u *upload) create() (*http.Response, error) {
 		switch {
 		case v != 0 && u.refused(resp) && u.asked() == task.ResumableAuto && req.Method == http.MethodPost && speaksTus(resp):
 			resp.Body.Close()
-			return u.createTus()
+			return u.askTus()
 		case v != 0 && u.refused(resp):
 			versions = versions[1:]
 		case v >= 8 && resp.StatusCode == http.StatusRequestEntityTooLarge && u.known() == nil && to == u.size && most > 0 && most < to:
@@ -240,6 +256,13 @@ func (u *upload) append() (*http.Response, error) {
 	if s.MaxAppend > 0 {
 		to = min(to, u.at+s.MaxAppend)
 	}
+	var checksum string
+	var err error
+	if u.checked() {
+		if to, checksum, err = u.piece(u.at, to); err != nil {
+			return nil, err
+		}
+	}
 	req, err := u.toResource(http.MethodPatch)
 	if err != nil {
 		return nil, err
@@ -248,6 +271,9 @@ func (u *upload) append() (*http.Response, error) {
 	v, _ := p.(interop)
 	req = u.begin(req, uploadRequest{offered: v, from: u.at, to: to})
 	p.append(req.Header, u.at, to == u.size)
+	if checksum != "" {
+		req.Header.Set(checksumField, checksum)
+	}
 	u.at = -1
 	resp, err := u.exchange(u.rt, req, u.body)
 	if err != nil {

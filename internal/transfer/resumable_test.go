@@ -46,8 +46,12 @@ func (o *resumer) Confirmed(total, _ int64) {
 
 // uploading is a task that uploads body to /f of an origin.
 type uploading struct {
-	t    *testing.T
-	srv  *UploadServer
+	t      *testing.T
+	srv    *UploadServer // nil: origin is another one
+	origin interface {
+		Uploads() []Upload
+		Requests() []Request
+	}
 	a    *Attempt
 	body Body
 	last *resumer
@@ -63,7 +67,7 @@ func newUploading(t *testing.T, body Body, opts ...UploadOption) *uploading {
 		Policy: task.Policy{RequestTimeout: 20 * time.Second}, Upload: &task.UploadSpec{Resumable: task.ResumableIETF},
 	}}
 	fromFile(t, a, body)
-	return &uploading{t: t, srv: srv, a: a, body: body}
+	return &uploading{t: t, srv: srv, origin: srv, a: a, body: body}
 }
 
 // attempt runs the next attempt.
@@ -97,7 +101,7 @@ func (u *uploading) retried(n int) Result {
 func (u *uploading) uploaded(res Result) {
 	u.t.Helper()
 	var done []Upload
-	for _, up := range u.srv.Uploads() {
+	for _, up := range u.origin.Uploads() {
 		if up.Complete {
 			done = append(done, up)
 		}
@@ -124,7 +128,7 @@ func (u *uploading) uploaded(res Result) {
 // methods are what was asked, in order.
 func (u *uploading) methods() string {
 	var all []string
-	for _, r := range u.srv.Requests() {
+	for _, r := range u.origin.Requests() {
 		s := r.Method
 		if o := r.Header.Get("Upload-Offset"); o != "" {
 			s += " " + o

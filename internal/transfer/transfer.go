@@ -146,7 +146,7 @@ func Run(ctx context.Context, a *Attempt) (Result, error) {
 }
 
 // applied reports that an earlier request than the last one may have done something, as one that is answered by 303 has.
-// GET and HEAD do nothing, nor does what is refused or passed on with its method (307, 308).
+// GET, HEAD and OPTIONS do nothing, nor does what is refused or passed on with its method (307, 308).
 func (r *run) applied() bool {
 	return slices.ContainsFunc(r.result.Transactions, func(x task.Transaction) bool {
 		switch x.Status {
@@ -154,7 +154,7 @@ func (r *run) applied() bool {
 			http.StatusExpectationFailed:
 			return false
 		}
-		return x.Method != http.MethodGet && x.Method != http.MethodHead
+		return x.Method != http.MethodGet && x.Method != http.MethodHead && x.Method != http.MethodOptions
 	})
 }
 

@@ -12,9 +12,16 @@ import (
 	"github.com/urlsession/urlsession/internal/task"
 )
 
-// tus is tus 1.0.0 (https://tus.io/protocols/resumable-upload), with its extensions creation, termination and expiration. Its
-// uploads are created empty: one whose connection broke with content in it would have no name.
+// tus is tus 1.0.0 (https://tus.io/protocols/resumable-upload), with its extensions creation, creation-with-upload, termination,
+// checksum, expiration and concatenation.
 type tus struct{}
+
+// mostAtOnce is the size of a body, in bytes, up to which an upload is created with it, where the server takes that: a round trip
+// less. One whose connection breaks with content in it has no name, and stays at the server as it is: more than this is not sent
+// twice for that.
+const mostAtOnce = 1 << 20
+
+const tusContent = "application/offset+octet-stream"
 
 const (
 	tusVersion     = "1.0.0"
@@ -27,7 +34,7 @@ func (tus) announce(h http.Header) { h.Set(resumableField, tusVersion) }
 func (p tus) append(h http.Header, offset int64, _ bool) {
 	p.announce(h)
 	h.Set(offsetField, strconv.FormatInt(offset, 10))
-	h.Set("Content-Type", "application/offset+octet-stream")
+	h.Set("Content-Type", tusContent)
 }
 
 // complete: an upload is done when it has its length.
@@ -48,9 +55,10 @@ func speaksTus(resp *http.Response) bool {
 		(resp.Header.Get(resumableField) == tusVersion || strings.Contains(resp.Header.Get("Tus-Version"), tusVersion))
 }
 
-// createTus makes an empty upload at the URL of the task, by POST. No response and no error: it is to be gone on with.
-func (u *upload) createTus() (*http.Response, error) {
-	req := u.begin(u.req, uploadRequest{creation: true})
+// tusCreation is a creation at the URL of the task, by POST: of an upload of u.size bytes, with no content yet.
+func (u *upload) tusCreation(r uploadRequest) *http.Request {
+	r.creation = true
+	req := u.begin(u.req, r)
 	req.Method = http.MethodPost
 	for name := range req.Header {
 		if ofTarget(name) && http.CanonicalHeaderKey(name) != metadataField {
@@ -58,15 +66,40 @@ func (u *upload) createTus() (*http.Response, error) {
 		}
 	}
 	tus{}.announce(req.Header)
-	req.Header.Set(lengthField, strconv.FormatInt(u.size, 10))
-	if m := u.metadata(); m != "" && req.Header.Get(metadataField) == "" {
+	if u.partial {
+		req.Header.Set(concatField, "partial")
+		req.Header.Del(metadataField)
+	} else if m := u.metadata(); m != "" && req.Header.Get(metadataField) == "" {
 		req.Header.Set(metadataField, m)
 	}
-	resp, err := u.send(u.rt, req)
-	if e, ok := err.(*task.Error); ok { // what was made is empty, and has no name
-		c := *e
-		c.Unsent = true
-		return nil, &c
+	return req
+}
+
+// createTus makes an upload, after what the server can do is known: an empty one, or, of a small body, one that has it all. No response and no
+// error: it is to be gone on with.
+func (u *upload) createTus() (*http.Response, error) {
+	if u.tus == nil {
+		return u.askTus()
+	}
+	if l := (uploadLimits{maxSize: u.tus.maxSize}); l.forbid(u.size) {
+		return nil, u.tooLong(l)
+	}
+	if u.splits() {
+		u.split()
+		return nil, nil
+	}
+	var to int64
+	if u.size <= mostAtOnce && u.tus.has("creation-with-upload") {
+		to = u.size
+	}
+	req := u.tusCreation(uploadRequest{to: to, stays: u.partial})
+	req.Header.Set(lengthField, strconv.FormatInt(u.size, 10))
+	if to > 0 {
+		req.Header.Set("Content-Type", tusContent)
+	}
+	resp, err := u.exchange(u.rt, req, u.body)
+	if err != nil && !(to > 0 && u.body.whole.Load()) { // what was made is not whole, and has no name
+		return nil, unapplied(err)
 	}
 	if err != nil || resp.StatusCode/100 != 2 {
 		return resp, err
@@ -74,7 +107,7 @@ func (u *upload) createTus() (*http.Response, error) {
 	if resp.StatusCode != http.StatusCreated || resp.Request.Method != http.MethodPost {
 		resp.Body.Close()
 		return nil, u.fail(task.BadServerResponse, 0, fmt.Errorf(
-			"the server answered %s where a tus upload was to be made, and nothing was sent: it does not speak tus there; upload without resuming",
+			"the server answered %s where a tus upload was to be made: it does not speak tus there; upload without resuming",
 			statusText(resp)))
 	}
 	at := resourceURL(u.target, resp.Header.Get("Location"))
@@ -83,15 +116,17 @@ func (u *upload) createTus() (*http.Response, error) {
 		return nil, u.fail(task.BadServerResponse, 0, errors.New("the server has made a tus upload, and does not say where"))
 	}
 	u.mu.Lock()
+	u.location = resp.Header.Get("Location")
 	u.name(&task.UploadState{Protocol: task.ResumableTus, URL: at.String(), Expires: tus{}.limits(resp.Header).expires})
 	u.tell()
 	u.mu.Unlock()
-	if u.size == 0 {
+	offset, told := integer(resp.Header, offsetField)
+	if u.size == 0 || to > 0 && told && offset == u.size {
 		return u.answer(resp), nil
 	}
 	resp.Body.Close()
 	u.at = 0
-	if u.foreign() {
+	if to > 0 || u.foreign() {
 		u.at = -1
 	}
 	return nil, nil

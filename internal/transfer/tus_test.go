@@ -15,7 +15,8 @@ import (
 	. "github.com/urlsession/urlsession/urlsessiontest"
 )
 
-// tusOrigin is as much of a tus server as the tests want. refuse answers in its place, where it returns a status.
+// tusOrigin is as much of a tus server as the tests want, which does not tell what it can do: OPTIONS is 405, and not noted. refuse
+// answers in its place, where it returns a status.
 type tusOrigin struct {
 	*httptest.Server
 	refuse func(n int, r *http.Request) (status int, header http.Header)
@@ -37,6 +38,10 @@ func newTusOrigin(t *testing.T, refuse func(n int, r *http.Request) (int, http.H
 func (o *tusOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if r.Method == "OPTIONS" {
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
 	o.asked = append(o.asked, r.Method)
 	o.fields = append(o.fields, r.Header.Clone())
 	h := w.Header()

@@ -27,6 +27,7 @@ type requestBody struct {
 	size int64           // -1: unknown
 	file *os.File        // nil: run.Body
 
+	base     int64 // where in the file it begins
 	from, to int64 // what of it is sent at once; all, but for an upload that is gone on from
 
 	newest atomic.Pointer[sending]
@@ -61,6 +62,11 @@ func (b *requestBody) cut(from, to int64) {
 	b.newest.Store(nil)
 	b.from, b.to = from, to
 	b.quiet.Store(false)
+}
+
+// section is n bytes of the file from from on.
+func (b *requestBody) section(from, n int64) *io.SectionReader {
+	return io.NewSectionReader(b.file, b.base+from, n)
 }
 
 // left says whether all that was to be sent at once may have left. An answer to the last bytes can be here before their sender
@@ -117,7 +123,7 @@ func (b *requestBody) open() (io.ReadCloser, error) {
 	b.newest.Store(s)
 	b.run.idle.wait(toConnect)
 	if b.file != nil {
-		body := transport.NewFileBody(b.file, b.from, b.length(), false, s.moved)
+		body := transport.NewFileBody(b.file, b.base+b.from, b.length(), false, s.moved)
 		body.Pace(s)
 		return body, nil
 	}

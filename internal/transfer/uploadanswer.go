@@ -83,6 +83,8 @@ func (u *upload) judge(resp *http.Response) (*http.Response, error) {
 		u.at = -1
 	case status == http.StatusConflict && !r.creation:
 		u.at = -1
+	case status == statusMismatch && u.checked():
+		return nil, u.mismatch(resp)
 	case status == http.StatusLocked && !r.creation:
 		return nil, u.locked(resp)
 	case status == http.StatusRequestEntityTooLarge && limits.forbid(u.size):

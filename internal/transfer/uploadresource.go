@@ -18,8 +18,12 @@ const abandonWithin = 5 * time.Second
 
 // toResource is a request for the upload resource, as far as it is the same for each method.
 func (u *upload) toResource(method string) (*http.Request, error) {
-	s := u.known()
-	req, err := http.NewRequestWithContext(Caching(u.req.Context(), task.CacheReloadIgnoringLocalAndRemote), method, s.URL, nil)
+	return u.toURL(method, u.known().URL)
+}
+
+// toURL is toResource of another one that the server has named.
+func (u *upload) toURL(method, at string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(Caching(u.req.Context(), task.CacheReloadIgnoringLocalAndRemote), method, at, nil)
 	if err != nil {
 		return nil, u.fail(task.BadServerResponse, 0, errors.New("the server's name for the upload is no URL"))
 	}
@@ -31,7 +35,7 @@ func (u *upload) toResource(method string) (*http.Request, error) {
 			}
 		}
 	}
-	protocolOf(s).announce(req.Header)
+	protocolOf(u.known()).announce(req.Header)
 	return req, nil
 }
 
@@ -160,23 +164,16 @@ func (r *run) abandon(req *http.Request) {
 	}
 }
 
-// abandon tells the server that the upload is given up, if that can be done, and forgets it. Nobody is asked for a credential.
-// Only a resource of the origin that has named it is deleted: a server must not have what is another's deleted by who uploads to it.
+// abandon tells the server that the upload is given up, if that can be done, and forgets it.
 func (u *upload) abandon() {
-	if u.known() == nil {
+	s := u.known()
+	if s == nil {
 		return
 	}
 	defer u.forget()
-	req, err := u.toResource(http.MethodDelete)
-	if err != nil {
-		return
+	list := u.partials(s)
+	if s.URL != "" {
+		list = append(list, s.URL)
 	}
-	if !transport.SameOrigin(u.target, req.URL) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(transport.WithAsker(req.Context(), nil), abandonWithin)
-	defer cancel()
-	if resp, err := u.rt.RoundTrip(req.WithContext(ctx)); err == nil {
-		resp.Body.Close()
-	}
+	u.drop(list)
 }

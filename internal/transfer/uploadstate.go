@@ -43,7 +43,12 @@ func (u *upload) known() *task.UploadState {
 // name makes s the state. u.mu is held, but for the beginning.
 func (u *upload) name(s *task.UploadState) {
 	u.state = s
-	u.hide(s.URL)
+	if s.URL != "" {
+		u.hide(s.URL)
+	}
+	for _, at := range u.partials(s) {
+		u.hide(at)
+	}
 }
 
 // hide has a URL not be told of. u.mu is held, but for the beginning.

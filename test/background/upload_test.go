@@ -76,3 +76,58 @@ func confirmed(ctx context.Context, t *testing.T, up *urlsession.Task) {
 	}
 	t.Fatal("the upload has ended before")
 }
+
+// Partial uploads of tus go on each from what the server has of it, when the daemon that sent them was killed, and are joined.
+func TestKilledInPartialUploads(t *testing.T) {
+	t.Parallel()
+	body := urlsessiontest.Body{Seed: 5, Size: 24 * mib} // three
+	path := filepath.Join(t.TempDir(), "source")
+	if err := os.WriteFile(path, body.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k := running(t)
+	conf := k.configuration("com.example.partial")
+	conf.MaximumConnectionsPerDownload = 3
+	s := k.session(conf)
+	origin := urlsessiontest.NewTusServer(urlsessiontest.TusExtensions("creation", "termination", "concatenation"))
+	t.Cleanup(origin.Close)
+	var first, second int64
+	for _, part := range []string{"/uploads/1", "/uploads/2", "/uploads/3"} {
+		a, b := rand.Int64N(4*mib), rand.Int64N(4*mib)
+		first, second = first+a, second+b
+		origin.Script(part, urlsessiontest.UploadStall(a, urlsessiontest.Forever), urlsessiontest.UploadHonest(),
+			urlsessiontest.UploadStall(b, urlsessiontest.Forever))
+	}
+	ctx := bounded(t)
+	request := urlsession.Post(origin.URL+"/f", urlsession.File(path))
+	request.Resumable = urlsession.ResumableTus
+	up, err := s.UploadTask(ctx, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int64{first, first + second} {
+		if err := origin.WaitReceived(ctx, n); err != nil {
+			t.Fatal(err)
+		}
+		k.kill()
+		k.restart()
+	}
+	if resp, err := up.Wait(ctx); err != nil || resp.StatusCode != 201 {
+		t.Fatalf("%+v, %v", resp, err)
+	}
+	var left []urlsessiontest.Upload
+	for _, u := range origin.Uploads() {
+		if u.Gone == 0 {
+			left = append(left, u)
+		}
+	}
+	if len(left) != 1 {
+		t.Fatalf("%d uploads are left: %+v", len(left), left)
+	}
+	if err := left[0].Check(body); err != nil {
+		t.Error(err)
+	}
+	if again := origin.Received() - body.Size; again != 0 {
+		t.Errorf("%d bytes came again", again)
+	}
+}

@@ -78,10 +78,10 @@ func TestUrlsession(t *testing.T) {
 		broken map[string]int64
 		asked  string
 	}{
-		"tus":       {urlsession.ResumableTus, map[string]int64{"PATCH 1": mib, "PATCH 2": mib / 2}, "POST PATCH HEAD PATCH HEAD PATCH"},
-		"found out": {urlsession.ResumableAuto, map[string]int64{"PATCH 1": mib}, "POST POST PATCH HEAD PATCH"},
+		"tus":       {urlsession.ResumableTus, map[string]int64{"PATCH 1": mib, "PATCH 2": mib / 2}, "OPTIONS POST PATCH OPTIONS HEAD PATCH OPTIONS HEAD PATCH"},
+		"found out": {urlsession.ResumableAuto, map[string]int64{"PATCH 1": mib}, "POST OPTIONS POST PATCH OPTIONS HEAD PATCH"},
 		"ietf":      {urlsession.ResumableIETF, map[string]int64{"POST 3": mib, "PATCH 1": mib}, "POST POST POST HEAD PATCH HEAD PATCH"},
-		"at once":   {urlsession.ResumableTus, nil, "POST PATCH"},
+		"at once":   {urlsession.ResumableTus, nil, "OPTIONS POST PATCH"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &recorder{broken: c.broken}
@@ -162,7 +162,7 @@ func TestUrlsessionInterrupts(t *testing.T) {
 	if err := task.Resume(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := task.Wait(t.Context()); err != nil || r.methods() != "POST PATCH HEAD PATCH" {
+	if _, err := task.Wait(t.Context()); err != nil || r.methods() != "OPTIONS POST PATCH OPTIONS HEAD PATCH" {
 		t.Errorf("%v after %s", err, r.methods())
 	}
 
