@@ -163,7 +163,8 @@ func (r *run) applied() bool {
 func (r *run) unsent() bool {
 	list := r.result.Transactions
 	for i, x := range list {
-		refused := x.Status == http.StatusUnauthorized || x.Status == http.StatusProxyAuthRequired
+		refused := x.Status == http.StatusUnauthorized || x.Status == http.StatusProxyAuthRequired ||
+			x.Method == http.MethodOptions && r.upload != nil // what the server takes was asked
 		if !refused && (i < len(list)-1 || !r.metrics.Unsent()) {
 			return false
 		}

@@ -174,12 +174,13 @@ func (u *upload) partialURL(part task.Part) *url.URL { return resourceURL(u.req.
 // bring is parallel.bring of a partial upload: one like others, of a section of the body.
 func (u *upload) bring(ctx context.Context, r *run, s section) (*http.Response, error) {
 	state := u.known()
-	p := &partialUpload{Observer: r.Observer, whole: u, section: s}
+	p := &partialOf{Observer: r.Observer, whole: u, section: s}
 	a, spec := *r.Attempt, *r.Spec
 	a.Spec, a.Observer, a.Upload = &spec, p, nil
 	spec.Policy.RetryUnsafe = spec.Policy.RetryUnsafe || !state.Whole // alone it finishes nothing
 	if at := u.partialURL(state.Parts[s.number-1]); at != nil {
-		a.Upload = &task.UploadState{Protocol: state.Protocol, URL: at.String(), Whole: state.Whole}
+		// How much of it has left is not kept: all may have.
+		a.Upload = &task.UploadState{Protocol: state.Protocol, URL: at.String(), Sent: s.to - s.from, Whole: state.Whole}
 	}
 	r.Attempt = &a
 	req, err := r.newRequest(ctx)
@@ -200,8 +201,8 @@ func (u *upload) bring(ctx context.Context, r *run, s section) (*http.Response, 
 	return resp, err
 }
 
-// partialUpload is the Observer of a partial upload.
-type partialUpload struct {
+// partialOf is the Observer of a partial upload.
+type partialOf struct {
 	Observer
 	section
 	whole  *upload
@@ -209,7 +210,7 @@ type partialUpload struct {
 }
 
 // end is upload.end. What was hidden of the partial upload is hidden of the whole.
-func (p *partialUpload) end() {
+func (p *partialOf) end() {
 	p.upload.end()
 	p.whole.mu.Lock()
 	defer p.whole.mu.Unlock()
@@ -218,9 +219,9 @@ func (p *partialUpload) end() {
 	}
 }
 
-func (p *partialUpload) Sent(total, _ int64) { p.Observer.Sent(p.from+total, 0) }
+func (p *partialOf) Sent(total, _ int64) { p.Observer.Sent(p.from+total, 0) }
 
-func (p *partialUpload) Confirmed(total, _ int64) {
+func (p *partialOf) Confirmed(total, _ int64) {
 	p.Sent(total, 0)
 	if total < p.to-p.from {
 		p.whole.unfinished()
@@ -228,7 +229,7 @@ func (p *partialUpload) Confirmed(total, _ int64) {
 }
 
 // Resumable notes where the partial upload is, as Location had it: so it stands in the list that joins them.
-func (p *partialUpload) Resumable(s *task.UploadState) {
+func (p *partialOf) Resumable(s *task.UploadState) {
 	location := ""
 	if s != nil {
 		if location = p.upload.location; location == "" {

@@ -90,11 +90,15 @@ func (u *upload) locate() (*http.Response, error) {
 	switch {
 	case measured && length != u.size:
 		return nil, u.lost(fmt.Sprintf("the server has there one of %d bytes, and this has %d", length, u.size))
+	case ok && offset <= u.size && offset > u.sent(s) && !u.promised(s):
+		u.drop(u.held(s))
+		return nil, u.lost(fmt.Sprintf(
+			"the server says that it has %d bytes, of which %d can have come from here: the others are of somebody else", offset, u.sent(s)))
 	case complete && ok && offset == u.size && s.Failed:
 		return nil, u.lost("the server has all of it, and answered 500 to that")
 	case complete && ok && offset == u.size: // and its answer was lost
 		u.confirm(u.size)
-		return u.answer(resp), nil
+		return u.done(resp)
 	case !ok:
 		return nil, u.lost("the server does not say how much of it it has")
 	case offset > u.size, complete:
@@ -110,6 +114,9 @@ func (u *upload) locate() (*http.Response, error) {
 	u.confirm(offset)
 	return nil, nil
 }
+
+// sent is how much of the body may have left, in this attempt and those before.
+func (u *upload) sent(s *task.UploadState) int64 { return max(s.Sent, u.body.reached.Load()) }
 
 // foreign says whether the resource is of another origin than the creation. It is asked first whether it is an upload then: what a
 // server names is not sent to, with what is known for that origin, on its word alone.
@@ -166,14 +173,17 @@ func (r *run) abandon(req *http.Request) {
 
 // abandon tells the server that the upload is given up, if that can be done, and forgets it.
 func (u *upload) abandon() {
-	s := u.known()
-	if s == nil {
-		return
+	if s := u.known(); s != nil {
+		u.drop(u.held(s))
+		u.forget()
 	}
-	defer u.forget()
+}
+
+// held are the URLs of what the server has of an upload.
+func (u *upload) held(s *task.UploadState) []string {
 	list := u.partials(s)
 	if s.URL != "" {
 		list = append(list, s.URL)
 	}
-	u.drop(list)
+	return list
 }
