@@ -21,7 +21,7 @@ type protocol struct {
 	Name    string
 	How     urlsession.Resumable
 	Method  string
-	Version int  // the one interop version of urlsessiontest's server, which refuses all others, as swift-nio's; 0: it speaks all
+	Version int  // the one interop version of urlsessiontest's server, which refuses all others and names its own, as swift-nio's; 0: it speaks all
 	TLS     bool // and HTTP/2
 	Tusd    bool // the server is tusd
 }
@@ -108,7 +108,8 @@ func (r *receiver) step(reply *urlsessiontest.UploadReply) {
 	req := reply.Request
 	version := req.Header.Get("Upload-Draft-Interop-Version")
 	if r.Version != 0 && version != "" && version != fmt.Sprint(r.Version) {
-		urlsessiontest.UploadStatus(http.StatusBadRequest)(reply)
+		urlsessiontest.UploadAll(urlsessiontest.UploadStatus(http.StatusBadRequest),
+			urlsessiontest.UploadHeader("Upload-Draft-Interop-Version", fmt.Sprint(r.Version)))(reply)
 		return
 	}
 	b := r.broken(r.keyOf(req.URL.Path), req.Method, req.ContentLength)
