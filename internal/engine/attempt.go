@@ -96,8 +96,9 @@ func (r *run) chained(chain *http.RoundTripper) bool {
 // begin makes the run's next attempt one that is under way, and false says that it must not be. r.mu is held.
 //
 // An idempotent request costs no write here: should the process end in the midst, the next one sends it again, whatever
-// became of it, and its number is stored with what it brings. Two do. A request that must not be sent twice is under way
-// before its first byte leaves, or the next process could not know. And the first attempt of an inherited task fences: if
+// became of it, and its number is stored with what it brings. Three do. A request that must not be sent twice is under way
+// before its first byte leaves, or the next process could not know. So is an upload that goes on: how much of it may have left
+// bounds what its server can have. And the first attempt of an inherited task fences: if
 // an earlier process lives on after all, what it stores from then on has an attempt that is too early, and is refused.
 func (r *run) begin(stop context.CancelCauseFunc) bool {
 	e := r.e
@@ -132,7 +133,7 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 	}
 	r.rec.UnderWay = true
 	inherited := r.inherited
-	if r.inherited = false; !inherited && r.resendable() {
+	if r.inherited = false; !inherited && r.resendable() && r.rec.Upload == nil {
 		return true
 	}
 	err := r.save()

@@ -92,6 +92,29 @@ func TestUploadOutlivesItsProcess(t *testing.T) {
 	})
 }
 
+// A process that is killed in a later attempt has told nothing of what that one sent, also where the request may be sent again.
+func TestUploadIsUnderWayInEachAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		p := d.boot(t, steps(named(40, fail(lost(false))), hang))
+		id := create(t, p.Engine, get("http://h/", upload, retries(1), func(s *task.Spec) { s.Request.Method = "PUT" }))
+		time.Sleep(time.Minute)
+		if rec := d.record(t, id); rec.Attempt != 2 || !rec.UnderWay || rec.Upload == nil || rec.Upload.Whole {
+			t.Fatalf("stored: %+v, %+v", rec, rec.Upload)
+		}
+		p.crash()
+
+		var l attempts
+		p = d.boot(t, l.run(answer(201)))
+		if rec := end(t, p.Engine, id); rec.Failure != nil {
+			t.Fatalf("%+v", rec)
+		}
+		if u := l.list()[0].Upload; u == nil || !u.Whole {
+			t.Errorf("it went on from %+v", u)
+		}
+	})
+}
+
 // An upload that can be gone on from is stopped with its process, suspended and resumed as a download is.
 func TestUploadIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

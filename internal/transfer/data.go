@@ -30,6 +30,12 @@ func (r *run) data(ctx context.Context) error {
 		return err
 	}
 	defer body.close()
+	if err := r.checkDigests(ctx, body); err != nil {
+		return err
+	}
+	if err := r.promise(req.Header); err != nil {
+		return err
+	}
 	rt := transport.Decode(r.RoundTripper)
 	var resp *http.Response
 	if r.resumable(body) == task.ResumableNo {

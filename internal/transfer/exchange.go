@@ -82,7 +82,7 @@ func (r *run) send(rt http.RoundTripper, req *http.Request) (*http.Response, err
 }
 
 func (r *run) redirect(ctx context.Context, status int, from, to *http.Request) (*http.Request, error) {
-	if u := r.upload; u != nil && !u.request.creation {
+	if u := r.upload; u != nil && (!u.request.creation || u.request.stays) {
 		return u.redirect(status, from, to), nil
 	}
 	r.idle.hold()

@@ -3,6 +3,7 @@ package transfer
 import (
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,13 +17,25 @@ import (
 // -03, 6 is -04 and -05, 7 is -06 to -08, 8 is -09 to -12.
 type interop int
 
-// offers are the versions that a creation is tried by, in order: of an upload that is known to resume, all; of one that
-// may, those that the servers speak which refuse a version that they do not know. What follows the last is a plain upload.
-func offers(r task.Resumable) []interop {
-	if r == task.ResumableIETF {
-		return []interop{8, 7, 6, 5, 4, 3}
+// offers are the versions that a creation is tried by, in order. 0 is a plain upload.
+var offers = []interop{8, 7, 6, 5, 4, 3, 0}
+
+// less are the offers that are left when a server has refused the first of these. Where nobody has asked for an upload that
+// resumes, they are those that the server has said to know, and the plain one: what refuses without a word may have a
+// reason of its own.
+func less(left []interop, resp *http.Response, how task.Resumable) []interop {
+	left = left[1:]
+	named, ok := integer(resp.Header, interopField) // as swift-nio names its newest
+	if !ok && how == task.ResumableAuto && speaksTus(resp) {
+		named, ok = 6, true // as tusd does where drafts are switched on
 	}
-	return []interop{8, 6}
+	if i := slices.Index(left, interop(named)); ok && i >= 0 {
+		return left[i:]
+	}
+	if how == task.ResumableAuto {
+		return left[len(left)-1:]
+	}
+	return left
 }
 
 // interimStatus is 104, Upload Resumption Supported.
@@ -35,6 +48,8 @@ const (
 	limitField      = "Upload-Limit"
 	completeField   = "Upload-Complete"
 	incompleteField = "Upload-Incomplete"
+
+	partialUpload = "application/partial-upload"
 )
 
 func (v interop) announce(h http.Header) { h.Set(interopField, strconv.Itoa(int(v))) }
@@ -53,7 +68,7 @@ func (v interop) append(h http.Header, offset int64, last bool) {
 	v.setComplete(h, last)
 	h.Set(offsetField, strconv.FormatInt(offset, 10))
 	if v >= 6 {
-		h.Set("Content-Type", "application/partial-upload")
+		h.Set("Content-Type", partialUpload)
 	}
 }
 

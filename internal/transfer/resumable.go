@@ -57,6 +57,7 @@ type upload struct {
 	furthest int64                     // offset that the server has told
 	stalled  int                       // times in a row that it was not further
 	anew     bool                      // it was created again because the server has lost it
+	support  *support                  // nil: the server was not asked
 	appends  int                       // requests that were sent
 	halts    []context.CancelCauseFunc // of creations, whose answers may still be read, or of the last append
 
@@ -75,6 +76,7 @@ type uploadRequest struct {
 	halt     context.CancelCauseFunc // errHalted
 	offered  interop                 // by which 104s are read; 0: they are not
 	creation bool
+	stays    bool  // no redirect of it is followed: it is for who has said that it knows the protocol, or asks that
 	from, to int64 // of the body
 	limits   uploadLimits
 }
@@ -127,6 +129,9 @@ func (r *run) newUpload(rt http.RoundTripper, req *http.Request, body *requestBo
 	if s := r.Upload; s != nil {
 		c := *s
 		u.at, u.furthest = -1, s.Offset
+		if c.Whole { // of a process that has ended without having told how far it had come
+			c.Sent = u.size
+		}
 		u.name(&c)
 	}
 	return u
@@ -142,6 +147,7 @@ func (u *upload) end() {
 	}
 	if u.state != nil {
 		u.state.Whole = u.state.Whole || u.body.whole.Load()
+		u.state.Sent = max(u.state.Sent, u.body.reached.Load())
 		u.tell()
 	}
 }
@@ -174,13 +180,17 @@ func (u *upload) transmit() (*http.Response, error) {
 // create makes the upload by the request of the task, with all of the body, or with as much of it as a server takes that has
 // refused all. No response and no error: it is to be gone on with.
 func (u *upload) create() (*http.Response, error) {
+	if resp, err := u.createEmpty(); resp != nil || err != nil || u.known() != nil {
+		return resp, err
+	}
 	var refusal *http.Response
-	versions, to := append(offers(u.asked()), 0), u.size
+	versions, to := offers, u.size
 	for {
 		v := versions[0]
 		req := u.begin(u.req, uploadRequest{offered: v, creation: true, to: to})
 		if v != 0 {
 			v.create(req.Header, u.size, to == u.size)
+			u.wantDigest(req.Header)
 		}
 		resp, err := u.exchange(u.rt, req, u.body)
 		if refusal != nil {
@@ -198,7 +208,7 @@ func (u *upload) create() (*http.Response, error) {
 			resp.Body.Close()
 			return u.createTus()
 		case v != 0 && u.refused(resp):
-			versions = versions[1:]
+			versions = less(versions, resp, u.asked())
 		case v >= 8 && resp.StatusCode == http.StatusRequestEntityTooLarge && u.known() == nil && to == u.size && most > 0 && most < to:
 			to = most
 		default:
@@ -209,14 +219,14 @@ func (u *upload) create() (*http.Response, error) {
 }
 
 // refused says whether a creation was refused for its version, by a server that knows another one (swift-nio: 400, tusd:
-// 412). Where nobody has asked for an upload that resumes, what comes after all of the body is an answer to that, unless it
-// names tus: a server that is slow to refuse has all of a small body in its socket.
+// 412). Where nobody has asked for an upload that resumes, or much has left, what comes after all of the body is an answer to that,
+// unless it names tus: a server that is slow to refuse has all of a small body in its socket.
 func (u *upload) refused(resp *http.Response) bool {
 	if resp.StatusCode == http.StatusPreconditionFailed && u.asked() == task.ResumableAuto && conditional(u.req.Header) && !speaksTus(resp) {
 		return false
 	}
 	return (resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusPreconditionFailed) &&
-		u.known() == nil && (u.asked() != task.ResumableAuto || !u.body.left() || speaksTus(resp))
+		u.known() == nil && (u.asked() != task.ResumableAuto && u.size <= resumableFrom || !u.body.left() || speaksTus(resp))
 }
 
 // conditional says whether a request has a condition of its own that a 412 may be about.

@@ -58,12 +58,22 @@ func newUploading(t *testing.T, body Body, opts ...UploadOption) *uploading {
 	srv := NewUploadServer(opts...)
 	t.Cleanup(srv.Close)
 	rt := newTransport(t, transport.Options{TLS: transport.TLS{Roots: CAPool()}})
-	a := &Attempt{ID: 1, RoundTripper: rt, Spec: &task.Spec{
+	a := &Attempt{ID: 1, RoundTripper: silent(rt), Spec: &task.Spec{
 		Kind: task.Upload, Request: task.Request{Method: "POST", URL: srv.URL + "/f"},
 		Policy: task.Policy{RequestTimeout: 20 * time.Second}, Upload: &task.UploadSpec{Resumable: task.ResumableIETF},
 	}}
 	fromFile(t, a, body)
 	return &uploading{t: t, srv: srv, a: a, body: body}
+}
+
+// silent is a way to servers that do not say what they take.
+func silent(rt http.RoundTripper) roundTripper {
+	return func(req *http.Request) (*http.Response, error) {
+		if req.Method == http.MethodOptions {
+			return &http.Response{StatusCode: 405, Status: "405 Method Not Allowed", Request: req, Header: http.Header{}, Body: http.NoBody}, nil
+		}
+		return rt.RoundTrip(req)
+	}
 }
 
 // attempt runs the next attempt.
@@ -419,19 +429,44 @@ func TestResumableAuto(t *testing.T) {
 	u.uploaded(u.retried(2))
 	u.asked("POST, HEAD, PATCH 100000")
 
-	u = auto(worth) // as swift-nio
-	u.srv.Always("/f", only(6))
-	u.uploaded(u.retried(1))
-	u.asked("POST, POST")
+	for _, v := range []string{"3", "5", "6"} { // as swift-nio
+		u = auto(worth)
+		u.srv.Always("/f", func(r *UploadReply) {
+			if r.Request.Header.Get(interopField) != v {
+				UploadAll(UploadStatus(400), UploadHeader(interopField, v))(r)
+			}
+		})
+		u.uploaded(u.retried(1))
+		u.asked("POST, POST")
+		if got := u.srv.Uploads()[0].Version; strconv.Itoa(got) != v {
+			t.Errorf("version %d, want %s", got, v)
+		}
+	}
 
-	u = auto(worth) // one that refuses all of them
+	u = auto(worth) // one that refuses what it does not know
 	u.srv.Always("/f", func(r *UploadReply) {
 		if r.Request.Header.Get(interopField) != "" {
 			UploadStatus(412)(r)
 		}
 	})
 	u.uploaded(u.retried(1))
+	u.asked("POST, POST")
+
+	u = auto(worth) // one that names its version, and refuses that too
+	u.srv.Always("/f", func(r *UploadReply) {
+		if r.Request.Header.Get(interopField) != "" {
+			UploadAll(UploadStatus(400), UploadHeader(interopField, "6"))(r)
+		}
+	})
+	u.uploaded(u.retried(1))
 	u.asked("POST, POST, POST")
+
+	u = auto(worth) // one that has a reason of its own
+	u.srv.Always("/f", UploadStatus(400))
+	if res := u.retried(1); res.Response.Status != 400 {
+		t.Errorf("%+v", res.Response)
+	}
+	u.asked("POST, POST")
 
 	u = auto(worth)
 	u.srv.Always("/f", UploadAll(UploadUnaware(), UploadFinal(400, "text/plain", "no\n")))

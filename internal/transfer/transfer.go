@@ -145,7 +145,7 @@ func Run(ctx context.Context, a *Attempt) (Result, error) {
 }
 
 // applied reports that an earlier request than the last one may have done something, as one that is answered by 303 has.
-// GET and HEAD do nothing, nor does what is refused or passed on with its method (307, 308).
+// GET, HEAD and OPTIONS do nothing, nor does what is refused or passed on with its method (307, 308).
 func (r *run) applied() bool {
 	return slices.ContainsFunc(r.result.Transactions, func(x task.Transaction) bool {
 		switch x.Status {
@@ -153,7 +153,7 @@ func (r *run) applied() bool {
 			http.StatusExpectationFailed:
 			return false
 		}
-		return x.Method != http.MethodGet && x.Method != http.MethodHead
+		return x.Method != http.MethodGet && x.Method != http.MethodHead && x.Method != http.MethodOptions
 	})
 }
 
@@ -162,7 +162,8 @@ func (r *run) applied() bool {
 func (r *run) unsent() bool {
 	list := r.result.Transactions
 	for i, x := range list {
-		refused := x.Status == http.StatusUnauthorized || x.Status == http.StatusProxyAuthRequired
+		refused := x.Status == http.StatusUnauthorized || x.Status == http.StatusProxyAuthRequired ||
+			x.Method == http.MethodOptions && r.upload != nil // what the server takes was asked
 		if !refused && (i < len(list)-1 || !r.metrics.Unsent()) {
 			return false
 		}

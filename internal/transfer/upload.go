@@ -29,10 +29,12 @@ type requestBody struct {
 
 	from, to int64 // what of it is sent at once; all, but for an upload that is gone on from
 
-	newest atomic.Pointer[sending]
-	failed atomic.Pointer[error] // of reading, as against of sending
-	whole  atomic.Bool           // its last byte may have left
-	quiet  atomic.Bool           // the server tells how much it has: what leaves is not told
+	newest  atomic.Pointer[sending]
+	failed  atomic.Pointer[error]  // of reading, as against of sending
+	whole   atomic.Bool            // its last byte may have left
+	reached atomic.Int64           // how many of its bytes may have left, at least
+	quiet   atomic.Bool            // the server tells how much it has: what leaves is not told
+	kept    atomic.Pointer[opened] // the stream, where the piece before has ended; nil: none
 }
 
 // openBody opens the request's body; nil where there is none. It is closed by close.
@@ -73,10 +75,12 @@ func (b *requestBody) left() bool {
 	return s != nil && s.last.Load()
 }
 
-// sentAll notes that what comes before upto may have left.
-func (b *requestBody) sentAll(upto int64) {
+// reach notes that what comes before upto may have left.
+func (b *requestBody) reach(upto int64) {
 	if upto == b.size {
 		b.whole.Store(true)
+	}
+	for at := b.reached.Load(); upto > at && !b.reached.CompareAndSwap(at, upto); at = b.reached.Load() {
 	}
 }
 
@@ -89,6 +93,7 @@ func (b *requestBody) close() {
 		return
 	}
 	b.newest.Store(nil)
+	b.closeStream()
 	if b.file != nil {
 		b.file.Close()
 	}
@@ -98,7 +103,7 @@ func (b *requestBody) close() {
 func (b *requestBody) attach(req *http.Request) error {
 	req.ContentLength = b.length()
 	if req.ContentLength == 0 {
-		b.sentAll(b.to)
+		b.reach(b.to)
 		req.Body, req.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
 		return nil
 	}
@@ -121,12 +126,9 @@ func (b *requestBody) open() (io.ReadCloser, error) {
 		body.Pace(s)
 		return body, nil
 	}
-	from, err := b.run.Body()
+	from, err := b.stream()
 	if err != nil {
 		return nil, err
-	}
-	if b.from > 0 || b.to < b.size {
-		from = &part{from, io.LimitReader(from, b.to), b.from}
 	}
 	s.ReadCloser = newStream(b.ctx, from, b.length())
 	return s, nil
@@ -171,11 +173,15 @@ func (s *sending) Take(n int) (int, error) {
 		}
 	}
 	taken, err := s.run.take(s.ctx, sent, n)
-	if upto := s.total.Load() + int64(taken); err == nil && upto >= s.to && s.to >= 0 {
-		s.last.Store(true)
-		s.sentAll(upto)
+	if err != nil {
+		return taken, err
 	}
-	return taken, err
+	upto := s.total.Load() + int64(taken)
+	if upto >= s.to && s.to >= 0 {
+		s.last.Store(true)
+	}
+	s.reach(upto)
+	return taken, nil
 }
 
 func (s *sending) Settle(taken, used int) { s.run.Limits.settle(sent, taken, used) }
@@ -249,23 +255,6 @@ func (b *requestBody) send(rt http.RoundTripper, req *http.Request) (*http.Respo
 		}
 	}
 	return resp, err
-}
-
-// part is some bytes of a stream: those that are skipped are read.
-type part struct {
-	io.ReadCloser
-	limited io.Reader
-	skip    int64
-}
-
-func (p *part) Read(b []byte) (int, error) {
-	if p.skip > 0 {
-		n, err := io.CopyN(io.Discard, p.limited, p.skip)
-		if p.skip -= n; err != nil {
-			return 0, err
-		}
-	}
-	return p.limited.Read(b)
 }
 
 // readError makes the attempt's error of one that reading the body had.

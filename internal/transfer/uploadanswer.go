@@ -70,9 +70,9 @@ func (u *upload) judge(resp *http.Response) (*http.Response, error) {
 		if status >= 400 { // the target's last word: there is nothing to go on from
 			u.forget()
 		}
-		return u.answer(resp), nil
+		return u.done(resp)
 	case status/100 == 2 && all && r.to == u.size && !said:
-		return u.answer(resp), nil
+		return u.done(resp)
 	case status/100 == 2 && all && r.to < u.size:
 		u.at = r.to
 		u.confirm(r.to)
@@ -117,7 +117,18 @@ func (u *upload) lost(why string) error {
 	}
 	u.anew, u.furthest = true, 0
 	u.body.whole.Store(false)
+	u.body.reached.Store(0)
 	return nil
+}
+
+// done is answer to all of the upload.
+func (u *upload) done(resp *http.Response) (*http.Response, error) {
+	if err := u.contradicted(resp); err != nil {
+		resp.Body.Close()
+		u.abandon()
+		return nil, err
+	}
+	return u.answer(resp), nil
 }
 
 // answer is resp as an answer to the request of the task: the URL of the upload resource is nobody's to see.

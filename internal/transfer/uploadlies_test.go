@@ -291,7 +291,7 @@ func TestForeignResourceIsAsked(t *testing.T) {
 func TestHaltedAnswer(t *testing.T) {
 	u := newUploading(t, bulk)
 	var asked []string
-	u.a.RoundTripper = roundTripper(func(req *http.Request) (*http.Response, error) {
+	u.a.RoundTripper = silent(roundTripper(func(req *http.Request) (*http.Response, error) {
 		asked = append(asked, req.Method)
 		resp := &http.Response{StatusCode: 201, Request: req, Body: http.NoBody, Header: http.Header{}}
 		if req.Method == "HEAD" {
@@ -304,7 +304,7 @@ func TestHaltedAnswer(t *testing.T) {
 		io.Copy(io.Discard, req.Body)
 		resp.Body = io.NopCloser(iotest.ErrReader(context.Cause(req.Context())))
 		return resp, nil
-	})
+	}))
 	if _, err := u.attempt(); err != nil || strings.Join(asked, " ") != "POST HEAD" {
 		t.Errorf("%v after %v", err, asked)
 	}

@@ -86,11 +86,15 @@ func (u *upload) locate() (*http.Response, error) {
 	switch {
 	case measured && length != u.size:
 		return nil, u.lost(fmt.Sprintf("the server has there one of %d bytes, and this has %d", length, u.size))
+	case ok && offset <= u.size && offset > u.sent(s) && !u.promised(s):
+		u.drop()
+		return nil, u.lost(fmt.Sprintf(
+			"the server says that it has %d bytes, of which %d can have come from here: the others are of somebody else", offset, u.sent(s)))
 	case complete && ok && offset == u.size && s.Failed:
 		return nil, u.lost("the server has all of it, and answered 500 to that")
 	case complete && ok && offset == u.size: // and its answer was lost
 		u.confirm(u.size)
-		return u.answer(resp), nil
+		return u.done(resp)
 	case !ok:
 		return nil, u.lost("the server does not say how much of it it has")
 	case offset > u.size, complete:
@@ -107,6 +111,9 @@ func (u *upload) locate() (*http.Response, error) {
 	return nil, nil
 }
 
+// sent is how much of the body may have left, in this attempt and those before.
+func (u *upload) sent(s *task.UploadState) int64 { return max(s.Sent, u.body.reached.Load()) }
+
 // foreign says whether the resource is of another origin than the creation. It is asked first whether it is an upload then: what a
 // server names is not sent to, with what is known for that origin, on its word alone.
 func (u *upload) foreign() bool {
@@ -115,8 +122,11 @@ func (u *upload) foreign() bool {
 }
 
 // redirect decides on a redirect of a request for the upload resource: only 307 and 308 are followed, the latter for good
-// (draft-ietf-httpbis-resumable-upload-12 §4.3).
+// (draft-ietf-httpbis-resumable-upload-12 §4.3), and none of a request that stays.
 func (u *upload) redirect(status int, from, to *http.Request) *http.Request {
+	if u.request.stays {
+		return nil
+	}
 	at := resourceURL(from.URL, to.URL.String())
 	if status != http.StatusTemporaryRedirect && status != http.StatusPermanentRedirect || at == nil {
 		return nil
@@ -156,13 +166,17 @@ func (r *run) abandon(req *http.Request) {
 	}
 }
 
-// abandon tells the server that the upload is given up, if that can be done, and forgets it. Nobody is asked for a credential.
-// Only a resource of the origin that has named it is deleted: a server must not have what is another's deleted by who uploads to it.
+// abandon is drop, and forgets the upload.
 func (u *upload) abandon() {
-	if u.known() == nil {
-		return
+	if u.known() != nil {
+		u.drop()
+		u.forget()
 	}
-	defer u.forget()
+}
+
+// drop tells the server that the upload is given up, if that can be done. Nobody is asked for a credential.
+// Only a resource of the origin that has named it is deleted: a server must not have what is another's deleted by who uploads to it.
+func (u *upload) drop() {
 	req, err := u.toResource(http.MethodDelete)
 	if err != nil {
 		return

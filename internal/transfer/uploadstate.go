@@ -169,7 +169,7 @@ func (u *upload) informed(status int, fields textproto.MIMEHeader) error {
 		r.halt(errHalted)
 		return nil
 	}
-	if offset, ok := integer(h, offsetField); ok && offset > u.state.Offset && offset <= u.size {
+	if offset, ok := integer(h, offsetField); ok && offset > u.state.Offset && offset <= u.sent(u.state) {
 		u.body.quiet.Store(true)
 		u.confirmLocked(offset)
 	}
