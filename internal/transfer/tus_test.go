@@ -191,3 +191,19 @@ func TestTusIsNamedLate(t *testing.T) {
 		t.Errorf("asked %s", o.methods())
 	}
 }
+
+// So it is where the server has named tus by refusing another protocol, which has done nothing either.
+func TestTusCreationIsLostAfterARefusal(t *testing.T) {
+	u := newTusUpload(t, newTusOrigin(t, func(_ int, r *http.Request) (int, http.Header) {
+		if r.Header.Get("Tus-Resumable") == "" {
+			return http.StatusPreconditionFailed, http.Header{"Tus-Version": {"1.0.0"}}
+		}
+		panic(http.ErrAbortHandler)
+	}), Body{Size: resumableFrom + 1})
+	u.a.Spec.Request.Method, u.a.Spec.Upload = "POST", nil
+	_, err := u.attempt()
+	wantCode(t, err, task.ConnectionLost)
+	if !err.(*task.Error).Unsent {
+		t.Error("it may not be sent again")
+	}
+}
