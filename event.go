@@ -147,8 +147,8 @@ type (
 	// Metrics tells what one attempt took, a transaction a redirect. Durable; "metrics".
 	Metrics struct {
 		Envelope
-		Attempt      int // from 1
-		Transactions []Transaction
+		Attempt      int           // from 1
+		Transactions []Transaction // of more than some thousand those in the midst are left out
 	}
 
 	// DownloadCompleted says that the file stands under its final name: complete, of one version and verified. Durable;

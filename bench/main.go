@@ -44,6 +44,7 @@ func main() {
 var children = map[string]func(args []string) error{
 	childServer:           serve,
 	childPaced:            servePaced,
+	childReceiving:        serveReceiving,
 	childURLSession:       client(bySession),
 	childNetHTTP:          client(byNetHTTP),
 	childStoring:          serveStoring,

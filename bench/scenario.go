@@ -89,6 +89,9 @@ var scenarios = []scenario{
 	{name: "events", work: "slow downloads of a background session, 10 progress events a second each, to 10 listeners", size: 1 << 30, count: 1000, fixedSize: true, runs: 3, observe: events, quantities: eventsQuantities},
 	{name: "upload", work: "PUT of one file over HTTP/1.1", size: 2 << 30, count: 1, runs: 5, prepare: upload,
 		bars: []bar{{"curl", "cpu", .60}, {"curl", "wall", 1.1}}},
+	{name: "upload-resumable", work: "PUT of one file to a server of uploads that resume", size: 2 << 30, count: 1, runs: 5, prepare: uploadResumable, quantities: uploadQuantities,
+		bars: []bar{{"curl", "cpu", .60}, {"curl", "wall", 1.1}}},
+	{name: "upload-cut", work: "the same, cut at half of the file and gone on with", size: 2 << 30, count: 1, runs: 5, prepare: uploadCut, quantities: uploadQuantities},
 	{name: "idle", work: "a daemon whose tasks are all suspended", size: 1 << 10, count: 100_000, fixedSize: true, disk: true, runs: 3, observe: idle, quantities: idleQuantities},
 }
 
@@ -218,17 +221,4 @@ func smallFiles(l *lab, size int64, count int, out string) (files, error) {
 		return nil
 	}
 	return f, nil
-}
-
-func upload(_ context.Context, l *lab, size int64, _ int) (workload, error) {
-	source := l.path("www", "large.bin")
-	if err := randomFile(source, 1, size); err != nil {
-		return workload{}, err
-	}
-	url := l.nginx.put + "/large.bin"
-	return workload{
-		ours:  l.urlsession("upload", source, url),
-		peers: []contender{curl("-T", source, url)},
-		check: func() error { return sameFile(l.path("received", "large.bin"), source) },
-	}, nil
 }

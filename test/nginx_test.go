@@ -59,26 +59,43 @@ func nginx(ts *testscript.TestScript, neg bool, args []string) {
 	for dir := root; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
 		_ = os.Chmod(dir, 0o777)
 	}
+	address, stop, err := serveNginx(program, state, func(address string) []byte {
+		return fmt.Appendf(nil, nginxConf, state, address, root, auth)
+	})
+	ts.Check(err)
+	ts.Setenv(args[0], "http://"+address)
+	ts.Defer(stop)
+}
+
+// serveNginx runs nginx in the folder state, by what conf makes of a free address.
+func serveNginx(program, state string, conf func(address string) []byte) (address string, stop func(), err error) {
+	file := filepath.Join(state, "nginx.conf")
 	for attempt := 0; ; attempt++ {
-		address := freeAddress(ts)
-		conf := filepath.Join(state, "nginx.conf")
-		ts.Check(os.WriteFile(conf, fmt.Appendf(nil, nginxConf, state, address, root, auth), 0o666))
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", nil, err
+		}
+		address := l.Addr().String()
+		l.Close()
+		if err := os.WriteFile(file, conf(address), 0o666); err != nil {
+			return "", nil, err
+		}
 		log := new(output)
-		cmd := exec.Command(program, "-p", state, "-c", conf, "-e", filepath.Join(state, "start.log"))
+		cmd := exec.Command(program, "-p", state, "-c", file, "-e", filepath.Join(state, "start.log"))
 		cmd.Stdout, cmd.Stderr = log, log
-		ts.Check(cmd.Start())
+		if err := cmd.Start(); err != nil {
+			return "", nil, err
+		}
 		exited := make(chan error, 1)
 		go func() { exited <- cmd.Wait() }()
 		if listening(address, exited) {
-			ts.Setenv(args[0], "http://"+address)
-			ts.Defer(func() {
+			return address, func() {
 				_ = cmd.Process.Signal(syscall.SIGTERM)
 				<-exited
-			})
-			return
+			}, nil
 		}
 		if attempt == 5 { // each time another took the port first
-			ts.Fatalf("nginx does not start: %s", log)
+			return "", nil, fmt.Errorf("nginx does not start: %s", log)
 		}
 	}
 }
@@ -114,13 +131,6 @@ http {
 	}
 }
 `
-
-func freeAddress(ts *testscript.TestScript) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // listening waits until a connection is taken, or the program has exited.
 func listening(address string, exited chan error) bool {

@@ -234,13 +234,14 @@ func (u *upload) create() (*http.Response, error) {
 }
 
 // refused says whether a creation was refused for its version, by a server that knows another one (swift-nio: 400, tusd:
-// 412). Where nobody has asked for an upload that resumes, or much has left, what comes after all of the body is an answer to that.
+// 412). Where nobody has asked for an upload that resumes, or much has left, what comes after all of the body is an answer to that,
+// unless it names tus: a server that is slow to refuse has all of a small body in its socket.
 func (u *upload) refused(resp *http.Response) bool {
 	if resp.StatusCode == http.StatusPreconditionFailed && u.asked() == task.ResumableAuto && conditional(u.req.Header) && !speaksTus(resp) {
 		return false
 	}
 	return (resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusPreconditionFailed) &&
-		u.known() == nil && (u.asked() != task.ResumableAuto && u.size <= resumableFrom || !u.body.left())
+		u.known() == nil && (u.asked() != task.ResumableAuto && u.size <= resumableFrom || !u.body.left() || speaksTus(resp))
 }
 
 // conditional says whether a request has a condition of its own that a 412 may be about.

@@ -146,12 +146,13 @@ func Run(ctx context.Context, a *Attempt) (Result, error) {
 }
 
 // applied reports that an earlier request than the last one may have done something, as one that is answered by 303 has.
-// GET, HEAD and OPTIONS do nothing, nor does what is refused or passed on with its method (307, 308).
+// GET, HEAD and OPTIONS do nothing, nor does what is refused, for want of a condition too (RFC 9110 §15.5.13), or passed on with
+// its method (307, 308).
 func (r *run) applied() bool {
 	return slices.ContainsFunc(r.result.Transactions, func(x task.Transaction) bool {
 		switch x.Status {
 		case 0, http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusTemporaryRedirect, http.StatusPermanentRedirect,
-			http.StatusExpectationFailed:
+			http.StatusExpectationFailed, http.StatusPreconditionFailed:
 			return false
 		}
 		return x.Method != http.MethodGet && x.Method != http.MethodHead && x.Method != http.MethodOptions

@@ -176,3 +176,39 @@ func TestTusCreationIsLost(t *testing.T) {
 		t.Error("it may not be sent again")
 	}
 }
+
+// A server that names tus has refused the upload, also where all of the body had left before it came to that.
+func TestTusIsNamedLate(t *testing.T) {
+	body := Body{Seed: 2, Size: resumableFrom + 1}
+	o := newTusOrigin(t, func(n int, r *http.Request) (int, http.Header) {
+		if r.Header.Get("Tus-Resumable") != "" {
+			return 0, nil
+		}
+		return http.StatusPreconditionFailed, http.Header{"Tus-Version": {"1.0.0"}}
+	})
+	u := newTusUpload(t, o, body)
+	u.a.Spec.Request.Method, u.a.Spec.Upload = "POST", nil
+	res, err := u.attempt()
+	if err != nil || res.Response.Status != http.StatusNoContent || string(o.held) != string(body.Bytes()) {
+		t.Errorf("%v, %+v, %d bytes came", err, res.Response, len(o.held))
+	}
+	if o.methods() != "POST POST PATCH" {
+		t.Errorf("asked %s", o.methods())
+	}
+}
+
+// So it is where the server has named tus by refusing another protocol, which has done nothing either.
+func TestTusCreationIsLostAfterARefusal(t *testing.T) {
+	u := newTusUpload(t, newTusOrigin(t, func(_ int, r *http.Request) (int, http.Header) {
+		if r.Header.Get("Tus-Resumable") == "" {
+			return http.StatusPreconditionFailed, http.Header{"Tus-Version": {"1.0.0"}}
+		}
+		panic(http.ErrAbortHandler)
+	}), Body{Size: resumableFrom + 1})
+	u.a.Spec.Request.Method, u.a.Spec.Upload = "POST", nil
+	_, err := u.attempt()
+	wantCode(t, err, task.ConnectionLost)
+	if !err.(*task.Error).Unsent {
+		t.Error("it may not be sent again")
+	}
+}

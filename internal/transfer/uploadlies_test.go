@@ -309,3 +309,14 @@ func TestHaltedAnswer(t *testing.T) {
 		t.Errorf("%v after %v", err, asked)
 	}
 }
+
+// However many requests a server's limits make of an upload, those that are reported are bounded: the first, and the last.
+func TestManyAppendsAreReportedInPart(t *testing.T) {
+	u := newUploading(t, Body{Seed: 8, Size: 120_000}, UploadLimits(UploadLimit{MaxAppendSize: 50}))
+	res := u.retried(1)
+	u.uploaded(res)
+	list := res.Transactions
+	if n := len(u.srv.RequestsBy("PATCH")); n < 2000 || len(list) != 1001 || list[0].Method == "PATCH" || list[1000].Status != res.Response.Status {
+		t.Errorf("%d appends, %d transactions, the last %+v", n, len(list), list[len(list)-1])
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,8 +38,12 @@ const (
 	maxProgress      = 100_000
 )
 
-// Metrics collects a task.Transaction for every sending of a request below the context that Trace made. It is safe for concurrent
-// use, but expects one request at a time.
+// mostTransactions is how many sendings of requests are kept after the first: the newest half, and of those before the oldest. An
+// upload in pieces has as many requests as its server wants, and an event that no listener would take.
+const mostTransactions = 1000
+
+// Metrics collects a task.Transaction for every sending of a request below the context that Trace made, of very many the first and
+// the last. It is safe for concurrent use, but expects one request at a time.
 type Metrics struct {
 	activity Activity
 	trace    httptrace.ClientTrace
@@ -150,7 +155,7 @@ func metricsOf(ctx context.Context) *Metrics {
 	return m
 }
 
-// Transactions are the requests so far, in order; one whose body is still read has no End.
+// Transactions are the requests so far, in order, of which some in the midst may be left out; one whose body is still read has no End.
 func (m *Metrics) Transactions() []task.Transaction {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -199,6 +204,9 @@ func (m *Metrics) request(req *http.Request) *transaction {
 	x := &m.first
 	if m.tx != nil {
 		x = new(transaction)
+		if len(m.more) == mostTransactions {
+			m.more = slices.Delete(m.more, mostTransactions/2, mostTransactions/2+1)
+		}
 		m.more = append(m.more, x)
 	}
 	x.url, x.method, x.start = req.URL, methodOf(req), time.Now()

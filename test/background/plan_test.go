@@ -18,12 +18,13 @@ import (
 
 // plan is what the app of the torture is to do; it is in a file, for each process that is the app.
 type plan struct {
-	State  string // the daemon's folder
-	URL    string // the origin
-	Paced  string // the origin that holds each connection back
-	Folder string // of downloads and of the files that are uploaded
-	Log    string // the app's: a line an event that it has dealt with
-	Jobs   []job
+	State   string   // the daemon's folder
+	URL     string   // the origin
+	Paced   string   // the origin that holds each connection back
+	Uploads []string // where uploads by each of tortureProtocols go
+	Folder  string   // of downloads and of the files that are uploaded
+	Log     string   // the app's: a line an event that it has dealt with
+	Jobs    []job
 }
 
 // job is one task of the plan.
@@ -33,11 +34,12 @@ type job struct {
 	Seed   uint64
 	Size   int64 // of the file, the upload or the data
 
-	File   bool // an upload's body is a file, in place of bytes
-	Batch  int  // downloads of one such number, unless it is 0, are made in one step
-	Digest bool // a download is verified by its digest
-	Strong bool // the origin says a strong ETag; else it says nothing, and each attempt starts over
-	Spread bool // a download comes over several connections: it is the paced origin's
+	File    bool // an upload's body is a file, in place of bytes
+	Resumes int  // an upload goes by that one of tortureProtocols, counted from 1; 0: it is a plain PUT
+	Batch   int  // downloads of one such number, unless it is 0, are made in one step
+	Digest  bool // a download is verified by its digest
+	Strong  bool // the origin says a strong ETag; else it says nothing, and each attempt starts over
+	Spread  bool // a download comes over several connections: it is the paced origin's
 }
 
 const (
@@ -45,8 +47,8 @@ const (
 	mib = 1 << 20
 )
 
-// newJobs is count jobs by a generator. Most are small, some are empty, one in sixty is of 64 MiB, and two in sixty are large and
-// come over several connections.
+// newJobs is count jobs by a generator. Most are small, some are empty, one in sixty is of 64 MiB, two in sixty are large and
+// come over several connections, and one in sixty for each of tortureProtocols is an upload by that.
 func newJobs(r *rand.Rand, count int) []job {
 	jobs := make([]job, count)
 	for i := range jobs {
@@ -81,6 +83,12 @@ func newJobs(r *rand.Rand, count int) []job {
 			jobs[n] = job{
 				Number: n, Kind: urlsession.KindDownload, Seed: r.Uint64(), Size: 32*mib + r.Int64N(16*mib), Strong: true,
 				Digest: n%2 == 0, Spread: true,
+			}
+		}
+		for n := i + 3; n < min(i+3+len(tortureProtocols), count); n++ {
+			jobs[n] = job{
+				Number: n, Kind: urlsession.KindUpload, Seed: r.Uint64(), Size: 4*mib + r.Int64N(8*mib),
+				File: r.IntN(2) == 0, Resumes: n - i - 2,
 			}
 		}
 	}
@@ -122,6 +130,12 @@ func (p *plan) request(j job) urlsession.Request {
 		r.Method = http.MethodPut
 		if r.Body = urlsession.File(p.source(j)); !j.File {
 			r.Body = urlsession.Bytes(j.body().Bytes())
+		}
+		if j.Resumes > 0 {
+			metadata := r.Metadata
+			r = j.protocol().request(p.Uploads[j.Resumes-1], j.key(), r.Body)
+			r.Metadata, r.RateLimit = metadata, uploadRate
+			r.RetryUnsafe = true // a POST that was killed before the server has named it
 		}
 	}
 	if j.Digest {

@@ -50,16 +50,19 @@ const paceRate = 8 * mib
 
 // torture is one run of it.
 type torture struct {
-	t      *testing.T
-	plan   plan
-	origin *urlsessiontest.Server
-	paced  *urlsessiontest.Server
-	k      *keeper
-	kills  int           // of the daemon, so far
-	lives  []time.Time   // when each of them was
-	spread int           // kills of the daemon while a record had holes
-	lacked map[int]int64 // what the records of jobs lacked after the last kill; what is there still need not be lost by the next
-	total  int64         // bytes of all jobs
+	t       *testing.T
+	plan    plan
+	origin  *urlsessiontest.Server
+	paced   *urlsessiontest.Server
+	uploads []*receiver           // by tortureProtocols
+	breaks  map[string]*breakages // of the uploads to them, by their keys
+	k       *keeper
+	kills   int           // of the daemon, so far
+	lives   []time.Time   // when each of them was
+	spread  int           // kills of the daemon while a record had holes
+	amid    int           // kills of the daemon while a server had a part of an upload
+	lacked  map[int]int64 // what the records of jobs lacked after the last kill; what is there still need not be lost by the next
+	total   int64         // bytes of all jobs
 
 	planFile, appLog string
 	app              *exec.Cmd
@@ -78,6 +81,7 @@ func newTorture(t *testing.T, r *rand.Rand) *torture {
 		State: x.k.state, URL: x.origin.URL, Paced: x.paced.URL, Folder: filepath.Join(dir, "files"), Log: filepath.Join(dir, "events.log"),
 		Jobs: newJobs(r, *tortureTasks),
 	}
+	x.receive()
 	x.origin.PublishFunc(x.plan.resource)
 	x.paced.PublishFunc(x.plan.resource)
 	for _, j := range x.plan.Jobs {
@@ -107,7 +111,7 @@ func (x *torture) run(r *rand.Rand) {
 kills:
 	for x.kills < *tortureKills {
 		left := int64(*tortureKills - x.kills)
-		switch r.IntN(5) {
+		switch r.IntN(6) {
 		case 0: // in the midst of its start, or just after it
 			if x.pause(time.Duration(r.Int64N(int64(60 * time.Millisecond)))) {
 				break kills
@@ -115,6 +119,11 @@ kills:
 		case 1: // in the midst of several connections
 			x.k.ready()
 			if x.await(x.pacedSent, x.pacedSent()+6*mib+r.Int64N(10*mib), 2*time.Second) {
+				break kills
+			}
+		case 2: // in the midst of uploads
+			x.k.ready()
+			if x.await(x.uploaded, x.uploaded()+64*kib+r.Int64N(10*mib), 2*time.Second) {
 				break kills
 			}
 		default:
@@ -141,6 +150,9 @@ kills:
 			x.checkRecords(partial.UnrecordedLimit)
 		}
 		x.kills++
+		if x.amidUploads() {
+			x.amid++
+		}
 		if killApp {
 			x.killApp()
 			appKills++
@@ -155,9 +167,12 @@ kills:
 	case <-time.After(patience + time.Duration(x.total>>20)*100*time.Millisecond):
 		x.t.Errorf("after %d kills the tasks do not end", x.kills)
 	}
-	x.t.Logf("%d tasks of %d MiB, %d kills of the daemon, %d of them amid several connections, %d of the app, %d MiB sent", len(x.plan.Jobs), x.total>>20, x.kills, x.spread, appKills, x.sent()>>20)
+	x.t.Logf("%d tasks of %d MiB, %d kills of the daemon, %d of them amid several connections, %d amid uploads, %d of the app, %d MiB sent", len(x.plan.Jobs), x.total>>20, x.kills, x.spread, x.amid, appKills, x.sent()>>20)
 	if x.spread == 0 && x.kills >= 20 {
 		x.t.Error("no kill came in the midst of several connections")
+	}
+	if x.amid == 0 && x.kills >= 20 {
+		x.t.Error("no kill came in the midst of an upload")
 	}
 	if x.kills < *tortureKills {
 		x.t.Logf("the tasks ended before %d more kills", *tortureKills-x.kills)

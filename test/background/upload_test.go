@@ -1,10 +1,12 @@
 package background
 
 import (
-	"context"
+	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/urlsession/urlsession"
@@ -22,59 +24,49 @@ func TestKilledInAnUpload(t *testing.T) {
 	}
 	k := running(t)
 	s := k.session(k.configuration("com.example.resumable"))
-	for round := range 6 {
+	for round, p := range []protocol{
+		{Name: "auto", How: urlsession.ResumableAuto, Method: http.MethodPost},
+		{Name: "ietf", How: urlsession.ResumableIETF, Method: http.MethodPost},
+		{Name: "ietf 6", How: urlsession.ResumableIETF, Method: http.MethodPost, Version: 6},
+		{Name: "ietf 3", How: urlsession.ResumableIETF, Method: http.MethodPost, Version: 3},
+		{Name: "ietf, to tusd", How: urlsession.ResumableIETF, Method: http.MethodPost, Tusd: true},
+		{Name: "tus", How: urlsession.ResumableTus, Method: http.MethodPost, Tusd: true},
+		{Name: "auto, to tusd", How: urlsession.ResumableAuto, Method: http.MethodPost, Tusd: true},
+	} {
 		from := urlsession.File(path)
 		if round%2 == 1 {
 			from = urlsession.Bytes(body.Bytes())
 		}
-		origin := urlsessiontest.NewUploadServer(urlsessiontest.UploadProgress(64 << 10))
-		t.Cleanup(origin.Close)
-		first := 128<<10 + rand.Int64N(body.Size/2)
-		second := 128<<10 + rand.Int64N(body.Size/4)
-		origin.Script("/f", urlsessiontest.UploadStall(first, urlsessiontest.Forever), urlsessiontest.UploadHonest(),
-			urlsessiontest.UploadStall(second, urlsessiontest.Forever))
+		stalls := &stalls{after: []int64{1 + rand.Int64N(body.Size/2), 1 + rand.Int64N(body.Size/4)}}
+		srv := newReceiver(t, p, stalls.next)
 		ctx := bounded(t)
-		up, err := s.UploadTask(ctx, urlsession.Post(origin.URL+"/f", from))
+		up, err := s.UploadTask(ctx, p.request(srv.url, "film", from))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range []int64{first, first + second} {
-			confirmed(ctx, t, up)
-			if err := origin.WaitReceived(ctx, n); err != nil {
+		for _, n := range []int64{stalls.after[0], stalls.after[0] + stalls.after[1]} {
+			if err := srv.wait(ctx, n); err != nil {
 				t.Fatal(err)
 			}
 			k.kill()
 			k.restart()
 		}
 		resp, err := up.Wait(ctx)
-		if err != nil || resp.StatusCode != 201 {
-			t.Fatalf("round %d, killed at %d and %d: %+v, %v", round, first, first+second, resp, err)
+		if err == nil {
+			err = srv.ended("film", body)
 		}
-		all := origin.Uploads()
-		if len(all) != 1 || !all[0].Complete {
-			t.Fatalf("round %d: %+v", round, all)
-		}
-		if err := all[0].Check(body); err != nil {
-			t.Errorf("round %d: %v", round, err)
-		}
-		if again := origin.Received() - body.Size; again != 0 {
-			t.Errorf("round %d, killed at %d and %d: %d bytes came again", round, first, first+second, again)
+		if again := srv.received("film") - body.Size; err != nil || again != 0 || resp.StatusCode/100 != 2 {
+			t.Errorf("%s, killed at %v: %v; %+v; %d bytes came again; %+v; read of its requests: %d", p.Name, stalls, err, resp, again, srv.held("film"), srv.contents("film"))
 		}
 	}
 }
 
-// confirmed returns once the server has said that it has some of the upload, which it says of no upload that it has not named.
-func confirmed(ctx context.Context, t *testing.T, up *urlsession.Task) {
-	t.Helper()
-	for ev, err := range up.Events(ctx) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if p, ok := ev.(urlsession.UploadProgress); ok && p.Confirmed {
-			return
-		}
-	}
-	t.Fatal("the upload has ended before")
+// stalls have the first requests with content stall, each after so many of its bytes.
+type stalls struct {
+	after []int64
+
+	mu   sync.Mutex
+	done int
 }
 
 // Partial uploads of tus go on each from what the server has of it, when the daemon that sent them was killed, and are joined.
@@ -131,3 +123,14 @@ func TestKilledInPartialUploads(t *testing.T) {
 		t.Errorf("%d bytes came again", again)
 	}
 }
+func (s *stalls) next(_, _ string, length int64) (b breakage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if length > 0 && s.done < len(s.after) {
+		b.stall, b.after = true, s.after[s.done]
+		s.done++
+	}
+	return b
+}
+
+func (s *stalls) String() string { return fmt.Sprint(s.after) }
