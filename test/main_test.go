@@ -81,6 +81,8 @@ func TestScripts(t *testing.T) {
 			"store":      store,
 			"plan":       plan,
 			"fails":      fails,
+			"stalls":     stalls,
+			"begun":      begun,
 			"completed":  completed,
 			"held":       held,
 			"stored":     stored,

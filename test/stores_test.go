@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -52,6 +53,24 @@ func fails(ts *testscript.TestScript, neg bool, args []string) {
 		step = urlsessiontest.UploadStatus(status)
 	}
 	object(ts, args[0]).Always(int(size(ts, args[1])), step)
+}
+
+// stalls KEY PART has the store take a little of the part, and then nothing of it any more.
+func stalls(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: stalls KEY PART")
+	}
+	object(ts, args[0]).Always(int(size(ts, args[1])), urlsessiontest.UploadStall(1000, urlsessiontest.Forever))
+}
+
+// begun VAR N waits until the store has been sent N requests.
+func begun(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 || stateOf(ts).stores[args[0]] == nil {
+		ts.Fatalf("usage: begun VAR N")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ts.Check(stateOf(ts).stores[args[0]].WaitRequests(ctx, int(size(ts, args[1]))))
 }
 
 // completed KEY SEED SIZE expects that the object is that body; with ! that it is none.
