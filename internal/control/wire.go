@@ -40,7 +40,7 @@ const (
 
 // Limits of one request.
 const (
-	MaxSpec  = 1 << 20  // bytes of a spec, and of any JSON that is no batch
+	MaxSpec  = 16 << 20 // bytes of a spec, and of any JSON that is no batch: the signed URLs of 10,000 parts fit
 	MaxBatch = 10_000   // tasks
 	MaxBytes = 64 << 20 // bytes of a batch
 	MaxPage  = 1_000    // tasks of one page

@@ -305,6 +305,31 @@ func TestSessions(t *testing.T) {
 	code(t, err, task.Unknown)
 }
 
+// An upload of as many parts as there may be fits, and its URLs are not handed out again.
+func TestCreateMultipart(t *testing.T) {
+	d := newDaemon(t, newNetwork().run)
+	d.start()
+	c := d.client()
+	secret := strings.Repeat("s", 560)
+	m := &task.Multipart{PartSize: 5 << 20, Completes: true, Abort: "http://example.com/?" + secret}
+	for n := range 10_000 {
+		m.Parts = append(m.Parts, fmt.Sprintf("http://example.com/film.mp4?partNumber=%d&%s", n, secret))
+	}
+	id, err := c.Create(t.Context(), get("ok", func(s *task.Spec) {
+		s.Kind, s.Upload, s.Suspended = task.Upload, &task.UploadSpec{Multipart: m}, true
+	}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := c.Task(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := rec.Spec.Upload.Multipart; got.PartSize != 5<<20 || !got.Completes || len(got.Parts) != 0 || got.Abort != "" {
+		t.Errorf("%d URLs, %d bytes a part", len(got.Parts), got.PartSize)
+	}
+}
+
 func TestLimitsOfRequests(t *testing.T) {
 	d := newDaemon(t, newNetwork().run)
 	d.options = server.Options{MaxBody: 1000}
@@ -323,8 +348,8 @@ func TestLimitsOfRequests(t *testing.T) {
 		status                              int
 		says                                string
 	}{
-		{"a spec without end", "POST", tasks, control.JSONMediaType, `{"kind":"` + strings.Repeat("x", 2<<20), 413, "more than"},
-		{"the same with a body", "POST", tasks, control.TaskMediaType, strings.Repeat("x", 2<<20), 413, "more than"},
+		{"a spec without end", "POST", tasks, control.JSONMediaType, `{"kind":"` + strings.Repeat("x", control.MaxSpec+1), 413, "more than"},
+		{"the same with a body", "POST", tasks, control.TaskMediaType, strings.Repeat("x", control.MaxSpec+1), 413, "more than"},
 		{"a line without end", "POST", tasks, control.TaskMediaType, `{}`, 400, "cut short"},
 		{"a batch without end", "POST", "/v1/sessions/s/batches", control.JSONMediaType, `{"tasks":[` + strings.Repeat(" ", 65<<20), 413, "more than"},
 		{"an empty batch", "POST", "/v1/sessions/s/batches", control.JSONMediaType, `{"tasks":[]}`, 400, "0 tasks"},
