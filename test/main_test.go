@@ -80,6 +80,7 @@ func TestScripts(t *testing.T) {
 			"proxied":    proxied,
 			"store":      store,
 			"plan":       plan,
+			"amend":      amend,
 			"fails":      fails,
 			"stalls":     stalls,
 			"begun":      begun,

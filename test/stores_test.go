@@ -43,6 +43,20 @@ func plan(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[3]), text, 0o600))
 }
 
+// amend PLAN FILE writes the fields of a JSON object in FILE over those of a plan, as jq -s add does.
+func amend(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: amend PLAN FILE")
+	}
+	p := make(map[string]json.RawMessage)
+	for _, file := range args {
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(file)), &p))
+	}
+	text, err := json.Marshal(p)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+}
+
 // fails KEY PART STATUS has the store refuse each request for the part, 0 being the completion, until it is called with STATUS 0.
 func fails(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
