@@ -337,6 +337,12 @@ func TestMultipartUploaded(t *testing.T) {
 	before := p.puts()
 	p.a.Spec.Upload.Multipart.Uploaded = p.last.state.Parts
 	p.last = nil
+	rt := p.a.RoundTripper
+	p.a.RoundTripper = unreachable{rt, "PUT"}
+	if _, err := p.attempt(); err == nil || p.state() != "1 2 3 5" {
+		t.Errorf("%v, left %s", err, p.state())
+	}
+	p.a.RoundTripper, p.last = rt, nil
 	p.done(p.attempt())
 	if p.puts() != before+1 {
 		t.Errorf("%s", p.requests())
@@ -415,6 +421,39 @@ func TestMultipartSourceChanges(t *testing.T) {
 				t.Errorf("left %s", p.state())
 			}
 		})
+	}
+}
+
+// resumed is a resumer that does something when so many parts are there.
+type resumed struct {
+	*resumer
+	parts int
+	then  func()
+}
+
+func (o *resumed) Resumable(s *task.UploadState) {
+	o.resumer.Resumable(s)
+	if s != nil && len(s.Parts) == o.parts && !s.Whole {
+		o.then()
+	}
+}
+
+// The source is looked at before a part begins, and before its completion: what has changed by then does not even begin.
+func TestMultipartSourceChangesBetween(t *testing.T) {
+	for parts, want := range map[int]string{1: "PUT1 200, DELETE 204", 5: "PUT1 200, PUT2 200, PUT3 200, PUT4 200, PUT5 200, DELETE 204"} {
+		p := newParting(t, inFive)
+		p.hosts.free = 0
+		p.last = &resumer{}
+		p.a.Observer = &resumed{p.last, parts, func() {
+			if err := os.Chtimes(p.a.Spec.Request.Body.Path, time.Time{}, time.Now().Add(time.Hour)); err != nil {
+				t.Error(err)
+			}
+		}}
+		_, err := Run(t.Context(), p.a)
+		wantCode(t, err, task.SourceChanged)
+		if got := p.requests(); got != want {
+			t.Errorf("after %d parts: %s", parts, got)
+		}
 	}
 }
 
