@@ -510,8 +510,10 @@ func TestMultipartSourceChangesWithin(t *testing.T) {
 
 	p = newParting(t, inFive)
 	p.a.Spec.Upload.Multipart.Completes = false
-	p.hosts.free = 0
-	left := 5
+	for n := 2; n <= 5; n++ {
+		p.a.Spec.Upload.Multipart.Uploaded = append(p.a.Spec.Upload.Multipart.Uploaded, task.Part{Number: n, ETag: `"e"`})
+	}
+	left := 1
 	p.a.RoundTripper = afterPut{p.a.RoundTripper, &left, touch}
 	_, err = p.attempt()
 	wantCode(t, err, task.SourceChanged)
