@@ -55,7 +55,8 @@ type Configuration struct {
 	// it wait in order of priority. Many requests share one HTTP/2 connection. 0: 6.
 	MaximumConnectionsPerHost int
 	// MaximumConnectionsPerDownload is the most connections that one download takes at once, and one upload that goes in parts. 0: as
-	// many as its host may have (MaximumConnectionsPerHost) and add to its rate; 1: one.
+	// many as its host may have (MaximumConnectionsPerHost), a download only while they add to its rate; 1: one. An upload by tus goes
+	// in parts only where this is above 1, as its server has to join them.
 	MaximumConnectionsPerDownload int
 
 	// CookieStorage keeps cookies; nil: none are kept or sent. Ephemeral sets a new one in memory. Default sets that of

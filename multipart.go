@@ -9,14 +9,17 @@ import (
 )
 
 // Multipart has an upload's body sent in parts, side by side, as S3 and its like take them, to URLs that somebody with a key
-// has signed: each is a capability, which is kept sealed and shown nowhere. Each part is a PUT, which is sent again alone
-// where it fails; an attempt after the first sends only what the server does not have.
+// has signed: each is a capability, which is kept sealed, and is in no event, error or response. Each part is a PUT, which is
+// sent again alone where it fails; an attempt after the first sends only what the server does not have. A task that fails leaves
+// the parts at the server, and Status.UploadedParts says which; one that is cancelled drops them by Abort.
 //
 // Request.URL is then where the upload is completed, by a POST with the list of the parts (CompleteMultipartUpload), whose
-// answer is the response. Empty: the app completes, and Status.UploadedParts is what it needs; the response is then that of
-// the last part to be done. Request.Method is POST or empty.
+// answer is the response. Empty: the app completes, by Status.UploadedParts; the response is then that of the last part to be
+// done, without a body, and Status.OriginalURL is that of part 1. Request.Method is POST or empty.
 //
-// The body is a File or Bytes, Text and JSON too; a background session, which copies it, takes any.
+// The body is a File or Bytes, Text and JSON too; a background session, which copies it, takes any. How many parts of what size
+// it needs, and each URL, is checked when the task is made (ErrUnknown, ErrBadURL, ErrUnsupportedURL): of a body whose length is
+// not known, once it has been copied. See docs/uploads.md.
 type Multipart struct {
 	// Parts are the URLs of the parts, that of part 1 first; at least as many as the body needs, at most 10,000 of which are
 	// used. Those behind are not.

@@ -10,7 +10,7 @@ import (
 //
 // Creation checks the whole request before any network I/O: its error names the field and the remedy.
 type Request struct {
-	// Method is case-sensitive. Empty: PUT for an upload, else GET.
+	// Method is case-sensitive. Empty: PUT for an upload, POST where it has Multipart, else GET.
 	Method string
 	// URL is absolute, http or https. Userinfo in it becomes Basic credentials. Only with Multipart it may be empty.
 	URL string

@@ -200,7 +200,7 @@ func (s *Session) DownloadTask(ctx context.Context, r Request, destination strin
 // UploadTask makes a task that sends the request's body, and reports on it by UploadProgress. The response's body is
 // held in memory, as a data task's. In the background a body that is no File is handed to the daemon whole, which keeps it
 // until the task has ended, before UploadTask returns: a Stream is read to its end. An upload that was cut goes on from what the
-// server has, where that can (Request.Resumable).
+// server has, where that can (Request.Resumable); with Request.Multipart it goes in parts.
 func (s *Session) UploadTask(ctx context.Context, r Request) (*Task, error) {
 	return s.newTask(ctx, task.Upload, r, "")
 }

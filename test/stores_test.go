@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -42,6 +43,20 @@ func plan(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[3]), text, 0o600))
 }
 
+// amend PLAN FILE writes the fields of a JSON object in FILE over those of a plan, as jq -s add does.
+func amend(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: amend PLAN FILE")
+	}
+	p := make(map[string]json.RawMessage)
+	for _, file := range args {
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(file)), &p))
+	}
+	text, err := json.Marshal(p)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+}
+
 // fails KEY PART STATUS has the store refuse each request for the part, 0 being the completion, until it is called with STATUS 0.
 func fails(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
@@ -52,6 +67,24 @@ func fails(ts *testscript.TestScript, neg bool, args []string) {
 		step = urlsessiontest.UploadStatus(status)
 	}
 	object(ts, args[0]).Always(int(size(ts, args[1])), step)
+}
+
+// stalls KEY PART has the store take a little of the part, and then nothing of it any more.
+func stalls(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: stalls KEY PART")
+	}
+	object(ts, args[0]).Always(int(size(ts, args[1])), urlsessiontest.UploadStall(1000, urlsessiontest.Forever))
+}
+
+// begun VAR N waits until the store has been sent N requests.
+func begun(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 || stateOf(ts).stores[args[0]] == nil {
+		ts.Fatalf("usage: begun VAR N")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ts.Check(stateOf(ts).stores[args[0]].WaitRequests(ctx, int(size(ts, args[1]))))
 }
 
 // completed KEY SEED SIZE expects that the object is that body; with ! that it is none.

@@ -63,7 +63,7 @@ With --session ID the daemon does it, also when this command is gone; -j, times 
 	p.SortFlags = false
 	p.StringVarP(&f.output, "output", "o", "", "write to `FILE`, into FOLDER/, or to standard output (-)")
 	p.StringVarP(&f.input, "input", "i", "", "read URLs from `FILE` (- standard input), one a line, optionally a tab and a file name; # begins a comment")
-	f.manyFlags.register(cmd, "a file")
+	f.manyFlags.register(cmd, "take at most `N` connections a file (default: as many as add to the rate)")
 	f.checksum.register(cmd)
 	f.conflict.register(cmd)
 	f.sharedFlags.register(cmd)

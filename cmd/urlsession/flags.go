@@ -95,11 +95,11 @@ type manyFlags struct {
 	failFast              bool
 }
 
-// register adds the flags; which says what takes several connections.
-func (f *manyFlags) register(cmd *cobra.Command, which string) {
+// register adds the flags; connections says what -x bounds.
+func (f *manyFlags) register(cmd *cobra.Command, connections string) {
 	p := cmd.Flags()
 	p.IntVarP(&f.parallel, "parallel", "j", 6, "transfer `N` files at once")
-	p.IntVarP(&f.connections, "connections", "x", 0, "take at most `N` connections "+which+" (default: as many as add to the rate)")
+	p.IntVarP(&f.connections, "connections", "x", 0, connections)
 	p.BoolVar(&f.failFast, "fail-fast", false, "stop all transfers at the first failure")
 }
 
@@ -109,7 +109,7 @@ func (f *manyFlags) check(session string) error {
 	case f.parallel < 1:
 		return usagef("-j %d: at least one transfer at once", f.parallel)
 	case f.connections < 0:
-		return usagef("-x %d: a number of connections is not negative; 0 is as many as add to the rate", f.connections)
+		return usagef("-x %d: a number of connections is not negative; 0 is the default", f.connections)
 	case f.failFast && session != "":
 		return usagef("--fail-fast and --session contradict each other: the session's tasks go on without this command")
 	}

@@ -49,7 +49,7 @@ With --session ID the daemon does it: files are read by it, and must stay as the
 	f.bodyFlags.register(cmd)
 	p.StringVar(&f.plan, "multipart", "", "send the file in parts as `PLAN` says, a JSON file, or - for standard input")
 	f.checksum.register(cmd)
-	f.manyFlags.register(cmd, "a file that goes in parts")
+	f.manyFlags.register(cmd, "take at most `N` connections a file that goes in parts (default: as many as its host may have)")
 	f.sharedFlags.register(cmd)
 	p.StringVar(&f.resumable, "resumable", "auto", "go on with an upload that was cut by `METHOD`: auto, ietf, tus or no")
 	return cmd

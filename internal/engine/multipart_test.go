@@ -304,6 +304,23 @@ func TestMultipartIsStored(t *testing.T) {
 	})
 }
 
+// What an attempt has left to be stored does not keep the next one's parts from being.
+func TestMultipartIsStoredAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		p := d.boot(t, steps(inParts(3, hang), inParts(5, hang)))
+		id := create(t, p.Engine, get("http://h/", upload, multipart))
+		synctest.Wait()
+		p.Suspend(t.Context(), id)
+		time.Sleep(time.Minute)
+		p.Resume(t.Context(), id)
+		time.Sleep(3 * time.Second)
+		if rec := d.record(t, id); rec.Upload == nil || len(rec.Upload.Parts) != 5 {
+			t.Errorf("stored: %+v", rec.Upload)
+		}
+	})
+}
+
 // A kill does not make parts whole, of which the store is not asked whether they are.
 func TestMultipartAfterAKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -337,6 +338,12 @@ func TestMultipartUploaded(t *testing.T) {
 	before := p.puts()
 	p.a.Spec.Upload.Multipart.Uploaded = p.last.state.Parts
 	p.last = nil
+	rt := p.a.RoundTripper
+	p.a.RoundTripper = unreachable{rt, "PUT"}
+	if _, err := p.attempt(); err == nil || p.state() != "1 2 3 5" {
+		t.Errorf("%v, left %s", err, p.state())
+	}
+	p.a.RoundTripper, p.last = rt, nil
 	p.done(p.attempt())
 	if p.puts() != before+1 {
 		t.Errorf("%s", p.requests())
@@ -418,6 +425,100 @@ func TestMultipartSourceChanges(t *testing.T) {
 	}
 }
 
+// resumed is a resumer that does something when so many parts are there.
+type resumed struct {
+	*resumer
+	parts int
+	then  func()
+}
+
+func (o *resumed) Resumable(s *task.UploadState) {
+	o.resumer.Resumable(s)
+	if s != nil && len(s.Parts) == o.parts && !s.Whole {
+		o.then()
+	}
+}
+
+// The source is looked at before a part begins, and before its completion: what has changed by then does not even begin.
+func TestMultipartSourceChangesBetween(t *testing.T) {
+	for parts, want := range map[int]string{1: "PUT1 200, DELETE 204", 5: "PUT1 200, PUT2 200, PUT3 200, PUT4 200, PUT5 200, DELETE 204"} {
+		p := newParting(t, inFive)
+		p.hosts.free = 0
+		p.last = &resumer{}
+		p.a.Observer = &resumed{p.last, parts, func() {
+			if err := os.Chtimes(p.a.Spec.Request.Body.Path, time.Time{}, time.Now().Add(time.Hour)); err != nil {
+				t.Error(err)
+			}
+		}}
+		_, err := Run(t.Context(), p.a)
+		wantCode(t, err, task.SourceChanged)
+		if got := p.requests(); got != want {
+			t.Errorf("after %d parts: %s", parts, got)
+		}
+	}
+}
+
+// atSent does something once when so much has left.
+type atSent struct {
+	*resumer
+	least int64
+	once  sync.Once
+	then  func()
+}
+
+func (o *atSent) Sent(total, _ int64) {
+	if total >= o.least {
+		o.once.Do(o.then)
+	}
+}
+
+// afterPut does something when the answers to so many parts are there.
+type afterPut struct {
+	http.RoundTripper
+	left *int
+	then func()
+}
+
+func (a afterPut) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := a.RoundTripper.RoundTrip(req)
+	if req.Method == "PUT" {
+		if *a.left--; *a.left == 0 {
+			a.then()
+		}
+	}
+	return resp, err
+}
+
+// A part whose source changes while it is sent does not leave whole; one whose source has changed when it is answered is none.
+func TestMultipartSourceChangesWithin(t *testing.T) {
+	p := newParting(t, inFive)
+	touch := func() {
+		if err := os.Chtimes(p.a.Spec.Request.Body.Path, time.Time{}, time.Now().Add(time.Hour)); err != nil {
+			t.Error(err)
+		}
+	}
+	p.hosts.free = 0
+	p.a.Limits = Limits{new(Limit)}
+	p.a.Limits[0].Set(1 << 20)
+	p.last = &resumer{}
+	p.a.Observer = &atSent{resumer: p.last, least: 1, then: touch}
+	_, err := Run(t.Context(), p.a)
+	wantCode(t, err, task.SourceChanged)
+	if held := p.m.Held(); len(held) > 0 {
+		t.Errorf("the store has %v: %s", held, p.requests())
+	}
+
+	p = newParting(t, inFive)
+	p.a.Spec.Upload.Multipart.Completes = false
+	for n := 2; n <= 5; n++ {
+		p.a.Spec.Upload.Multipart.Uploaded = append(p.a.Spec.Upload.Multipart.Uploaded, task.Part{Number: n, ETag: `"e"`})
+	}
+	left := 1
+	p.a.RoundTripper = afterPut{p.a.RoundTripper, &left, touch}
+	_, err = p.attempt()
+	wantCode(t, err, task.SourceChanged)
+}
+
 // A cancelled or suspended attempt keeps the parts that are there; a cancelled task's are dropped by Abandon.
 func TestMultipartStops(t *testing.T) {
 	p := newParting(t, inFive)
@@ -436,8 +537,8 @@ func TestMultipartStops(t *testing.T) {
 		}
 		stop(suspended)
 	}()
-	if _, err := Run(ctx, p.a); err != suspended {
-		t.Fatal(err)
+	if res, err := Run(ctx, p.a); err != suspended || res.Unsent {
+		t.Fatalf("%v; nothing has left: %t", err, res.Unsent)
 	}
 	if len(p.last.state.Parts) < 3 {
 		t.Errorf("left %s", p.state())
@@ -497,10 +598,28 @@ func TestMultipartTells(t *testing.T) {
 	}()
 	var told []int64
 	p.last = &resumer{}
-	p.a.Observer = &telling{p.last, &told}
+	states := &keeping{telling: telling{p.last, &told}}
+	p.a.Observer = states
 	res, err := Run(t.Context(), p.a)
 	p.done(res, err)
 	if !slices.IsSorted(told) || !slices.IsSorted(p.last.confirmed) || p.state() != "1 2 3 4 5" {
 		t.Errorf("told %v, confirmed %v, parts %s", told, p.last.confirmed, p.state())
 	}
+	for i, s := range states.all {
+		if got := fmt.Sprint(s.Parts); got != states.text[i] {
+			t.Errorf("what was told has changed: %s, and was %s", got, states.text[i])
+		}
+	}
+}
+
+// keeping keeps each state that it is told.
+type keeping struct {
+	telling
+	all  []*task.UploadState
+	text []string
+}
+
+func (o *keeping) Resumable(s *task.UploadState) {
+	o.telling.Resumable(s)
+	o.all, o.text = append(o.all, s), append(o.text, fmt.Sprint(s.Parts))
 }

@@ -141,6 +141,48 @@ func TestParallelTakesLater(t *testing.T) {
 	})
 }
 
+// While one is wanted, none is taken.
+func TestParallelOwes(t *testing.T) {
+	slow := func(ctx context.Context, r *run, s section) (*http.Response, error) {
+		return nil, linger(ctx, 3*time.Second)
+	}
+	inParallel(t, 6, 1, slow, func(b *besides) {
+		go func() {
+			b.hosts.wanted <- struct{}{}
+			b.hosts.mu.Lock()
+			b.hosts.free++
+			b.hosts.mu.Unlock()
+			time.Sleep(2500 * time.Millisecond)
+			b.hosts.mu.Lock()
+			defer b.hosts.mu.Unlock()
+			if b.hosts.out != 1 {
+				t.Errorf("%d are taken", b.hosts.out)
+			}
+		}()
+		b.transmit()
+	})
+}
+
+// What no section has a use for is given back, however long the last one takes.
+func TestParallelGivesUp(t *testing.T) {
+	slow := func(ctx context.Context, r *run, s section) (*http.Response, error) {
+		if s.number == 1 {
+			return nil, linger(ctx, 5*time.Second)
+		}
+		return nil, nil
+	}
+	inParallel(t, 3, 2, slow, func(b *besides) {
+		time.AfterFunc(2*time.Second, func() {
+			b.hosts.mu.Lock()
+			defer b.hosts.mu.Unlock()
+			if b.hosts.out != 0 {
+				t.Errorf("%d are not given back", b.hosts.out)
+			}
+		})
+		b.transmit()
+	})
+}
+
 // lent are connections of which another task gets one that is given back.
 type lent struct {
 	*connections
