@@ -213,6 +213,14 @@ func TestTusPartIsForgotten(t *testing.T) {
 	}
 }
 
+// Also where all of it may have come, whatever the method: alone it finishes nothing.
+func TestTusWholePartIsForgotten(t *testing.T) {
+	u := newTusParts(t)
+	u.srv.Script("/uploads/2", UploadHeader("Upload-Offset"), UploadForgets(404))
+	u.joined(u.retried(1), 1)
+	u.counted("OPTIONS 1, POST 8, HEAD 1, PATCH 7, DELETE 6")
+}
+
 // That all may have been joined is not so where a part is not there yet, or has no name: what is forgotten then is sent anew.
 func TestTusPartsAreNotJoinedYet(t *testing.T) {
 	for name, change := range map[string]func(u *tusUploading){
@@ -358,6 +366,7 @@ func TestTusPartsAreDropped(t *testing.T) {
 	u.counted("OPTIONS 1, POST 6, HEAD 0, PATCH 6, DELETE 6")
 
 	u = newTusParts(t)
+	u.a.Connections = newConnections(0) // one after the other: the answer to no creation is lost
 	path := u.a.Spec.Request.Body.Path
 	u.srv.Script("/uploads/4", func(*UploadReply) { write(t, path, "another") })
 	_, err := u.attempt()
