@@ -66,7 +66,8 @@ func bestChecksum(known []string) *tusChecksum {
 }
 
 // tusPieces are those of an upload, within an attempt. Each is hashed while the one before is sent: at 900 MB/s, which SHA-256 has
-// of one core, the wire would else be silent for a tenth of the time at 100 MB/s.
+// of one core, the wire would else be silent for a tenth of the time at 100 MB/s. On two busy cores, of a wire of 105 MB/s, 61 and 66
+// were measured without that, 79 and 92 with it.
 type tusPieces struct {
 	size       int64 // of the next that is hashed; 0: none was
 	to         int64 // where the one ends that was sent last: it was taken if the next begins there

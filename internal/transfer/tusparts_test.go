@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/urlsession/urlsession/internal/task"
+	"github.com/urlsession/urlsession/internal/transport"
 	. "github.com/urlsession/urlsession/urlsessiontest"
 )
 
@@ -212,6 +213,52 @@ func TestTusPartIsForgotten(t *testing.T) {
 	}
 }
 
+// Also where all of it may have come, whatever the method: alone it finishes nothing.
+func TestTusWholePartIsForgotten(t *testing.T) {
+	u := newTusParts(t)
+	u.srv.Script("/uploads/2", UploadHeader("Upload-Offset"), UploadForgets(404))
+	u.joined(u.retried(1), 1)
+	u.counted("OPTIONS 1, POST 8, HEAD 1, PATCH 7, DELETE 6")
+}
+
+// That all may have been joined is not so where a part is not there yet, or has no name: what is forgotten then is sent anew.
+func TestTusPartsAreNotJoinedYet(t *testing.T) {
+	for name, change := range map[string]func(u *tusUploading){
+		"one is cut": func(*tusUploading) {},
+		"one has no name": func(u *tusUploading) {
+			u.last.state.Parts[0].URL = ""
+			u.srv.Script("/uploads/2", UploadForgets(404))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newTusParts(t)
+			u.a.Connections = newConnections(0) // one after the other
+			u.srv.Script("/uploads/2", UploadCut(1000))
+			u.srv.Script("/uploads/5", UploadHonest(), UploadForgets(404))
+			if _, err := u.attempt(); err == nil {
+				t.Fatal("it was not cut")
+			}
+			u.last.state.Whole = true // as after a kill
+			change(u)
+			res, err := u.attempt()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := u.srv.Uploads()[len(u.srv.Uploads())-1].Check(vast); err != nil || res.Response.Status != 201 {
+				t.Errorf("%v, %+v", err, res.Response)
+			}
+		})
+	}
+}
+
+// The parts are deleted over the connection that has joined them, where there is no other.
+func TestTusPartsOverOneConnection(t *testing.T) {
+	u := newTusParts(t)
+	u.a.Connections = newConnections(0)
+	u.a.RoundTripper = newTransport(t, transport.Options{MaxConnsPerHost: 1})
+	u.joined(u.retried(1), 1)
+}
+
 // A lost answer to the last request: it is asked for again, and what is made twice is the same.
 func TestTusJoinIsLost(t *testing.T) {
 	u := newTusParts(t)
@@ -319,6 +366,7 @@ func TestTusPartsAreDropped(t *testing.T) {
 	u.counted("OPTIONS 1, POST 6, HEAD 0, PATCH 6, DELETE 6")
 
 	u = newTusParts(t)
+	u.a.Connections = newConnections(0) // one after the other: the answer to no creation is lost
 	path := u.a.Spec.Request.Body.Path
 	u.srv.Script("/uploads/4", func(*UploadReply) { write(t, path, "another") })
 	_, err := u.attempt()
