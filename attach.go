@@ -31,8 +31,8 @@ func attach(c Configuration, proxy transport.Proxy, t chain) (*Session, error) {
 	if o.Configuration, err = json.Marshal(wire); err != nil {
 		return nil, &Error{Op: "new session", Code: ErrUnknown, Err: err}
 	}
-	if len(o.Configuration) > control.MaxSpec {
-		return nil, badField("", fmt.Sprintf("is of %d bytes for the daemon, which takes %d; RootCAs and ClientCertificates are what is large in it", len(o.Configuration), control.MaxSpec))
+	if len(o.Configuration) > control.MaxJSON {
+		return nil, badField("", fmt.Sprintf("is of %d bytes for the daemon, which takes %d; RootCAs and ClientCertificates are what is large in it", len(o.Configuration), control.MaxJSON))
 	}
 	ctx, cancel := bounded(context.Background(), attachFor)
 	defer cancel()

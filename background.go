@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 
 	"github.com/urlsession/urlsession/internal/control"
@@ -30,30 +31,48 @@ type Download struct {
 	Destination string // as DownloadTask's
 }
 
-// MaximumDownloads is the most that DownloadTasks makes at once.
-const MaximumDownloads = control.MaxBatch
+// MaximumDownloads is the most that DownloadTasks makes at once, MaximumUploads that UploadTasks does.
+const (
+	MaximumDownloads = control.MaxBatch
+	MaximumUploads   = control.MaxBatch
+)
 
 // DownloadTasks makes many downloads in one step, in their order: all of them, in the background durably, or none with an
 // error, which names the first that is refused. At most MaximumDownloads are made at once. A body of a request can only be a
 // File.
 func (s *Session) DownloadTasks(ctx context.Context, downloads []Download) ([]*Task, error) {
-	const op = "create download tasks"
+	return s.createTasks(ctx, task.Download, len(downloads), func(i int) (task.Spec, io.Reader, error) {
+		return s.downloadSpec(downloads[i].Request, downloads[i].Destination)
+	})
+}
+
+// UploadTasks makes many uploads in one step, as DownloadTasks makes downloads, at most MaximumUploads. Their bodies can only be
+// Files.
+func (s *Session) UploadTasks(ctx context.Context, requests []Request) ([]*Task, error) {
+	return s.createTasks(ctx, task.Upload, len(requests), func(i int) (task.Spec, io.Reader, error) {
+		return s.newSpec(task.Upload, requests[i])
+	})
+}
+
+// createTasks makes n tasks of a kind in one step, of the specs that specOf has.
+func (s *Session) createTasks(ctx context.Context, kind task.Kind, n int, specOf func(i int) (task.Spec, io.Reader, error)) ([]*Task, error) {
+	op := "create " + string(kind) + " tasks"
 	refuse := func(why string) ([]*Task, error) {
 		return nil, &Error{Op: op, Code: ErrUnknown, Err: errors.New(why)}
 	}
-	if len(downloads) > MaximumDownloads {
-		return refuse(fmt.Sprintf("there are %d; at most %d are made at once: call it for each so many", len(downloads), MaximumDownloads))
+	if n > control.MaxBatch {
+		return refuse(fmt.Sprintf("there are %d; at most %d are made at once: call it for each so many", n, control.MaxBatch))
 	}
-	specs := make([]task.Spec, len(downloads))
-	for i, d := range downloads {
-		spec, body, err := s.downloadSpec(d.Request, d.Destination)
+	specs := make([]task.Spec, n)
+	for i := range specs {
+		spec, body, err := specOf(i)
 		if err != nil {
 			e := *publicError(op, err).(*Error)
-			e.Op = fmt.Sprintf("%s, number %d of %d", e.Op, i+1, len(downloads))
+			e.Op = fmt.Sprintf("%s, number %d of %d", e.Op, i+1, n)
 			return nil, &e
 		}
 		if body != nil {
-			return refuse(fmt.Sprintf("number %d of %d has a Request.Body that is no File; make it by DownloadTask", i+1, len(downloads)))
+			return refuse(fmt.Sprintf("number %d of %d has a Request.Body that is no File; make it by %s", i+1, n, taskMethod[kind]))
 		}
 		specs[i] = spec
 	}

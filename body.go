@@ -21,6 +21,8 @@ type Body struct {
 	open func() (openedBody, error)
 	// contentType is sent where the request has no Content-Type of its own.
 	contentType string
+	// apart says that its parts can be read side by side, in process.
+	apart bool
 }
 
 // openedBody is a body as a service takes it: spec's Path names a file, else reader has the bytes.
@@ -32,7 +34,7 @@ type openedBody struct {
 // Bytes is a body of these bytes, which must not be changed until its tasks have ended. It has no Content-Type of its
 // own.
 func Bytes(b []byte) Body {
-	return Body{open: func() (openedBody, error) {
+	return Body{apart: true, open: func() (openedBody, error) {
 		return openedBody{task.Body{Size: int64(len(b))}, bytes.NewReader(b)}, nil
 	}}
 }
@@ -48,7 +50,7 @@ func Text(s string) Body {
 func JSON(v any) Body {
 	data, err := json.Marshal(v)
 	if err != nil {
-		return Body{open: func() (openedBody, error) {
+		return Body{apart: true, open: func() (openedBody, error) {
 			return openedBody{}, &Error{Op: "encode JSON body", Code: ErrUnknown, Err: err}
 		}}
 	}
@@ -62,7 +64,7 @@ func JSON(v any) Body {
 // ErrFileIsDirectory or ErrNoPermission), and its size, time and identity are noted: a task whose file is no longer that
 // one fails with ErrSourceChanged. It has no Content-Type of its own.
 func File(path string) Body {
-	return Body{open: func() (openedBody, error) {
+	return Body{apart: true, open: func() (openedBody, error) {
 		abs, info, err := statSource("open body file", path)
 		if err != nil {
 			return openedBody{}, err

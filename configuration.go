@@ -54,8 +54,8 @@ type Configuration struct {
 	// MaximumConnectionsPerHost is the most connections to a host at a time, over all tasks of the session; tasks above
 	// it wait in order of priority. Many requests share one HTTP/2 connection. 0: 6.
 	MaximumConnectionsPerHost int
-	// MaximumConnectionsPerDownload is the most connections that one download takes at once. 0: as many as its host may have
-	// (MaximumConnectionsPerHost) and add to its rate; 1: one.
+	// MaximumConnectionsPerDownload is the most connections that one download takes at once, and one upload that goes in parts. 0: as
+	// many as its host may have (MaximumConnectionsPerHost) and add to its rate; 1: one.
 	MaximumConnectionsPerDownload int
 
 	// CookieStorage keeps cookies; nil: none are kept or sent. Ephemeral sets a new one in memory. Default sets that of

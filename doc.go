@@ -67,7 +67,8 @@
 // makes them durable, and [Session.Reset] empties them. A server that wants to know who asks is answered by what is stored, else by
 // [Configuration.OnChallenge] or [Task.Answer].
 //
-// # What is not built
+// # Uploads
 //
-// An upload that was cut begins anew.
+// An upload that was cut goes on from what the server has, where the two find a protocol for that ([Request.Resumable]). One with
+// [Request.Multipart] goes in parts to signed URLs.
 package urlsession

@@ -102,6 +102,62 @@ func ExampleSession_Upload() {
 	// 200 POST true
 }
 
+func ExampleMultipart() {
+	store := urlsessiontest.NewMultipartServer(urlsessiontest.MinimumPart(1000))
+	defer store.Close()
+	signed := store.Create("film.mov", 4) // as somebody with the key does
+	s, err := urlsession.New(urlsession.Ephemeral())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	film := urlsessiontest.Body{Size: 10_000}
+	r := urlsession.Post(signed.Complete, urlsession.Bytes(film.Bytes()))
+	r.Multipart = &urlsession.Multipart{Parts: signed.Parts, PartSize: 2500, Abort: signed.Abort}
+	_, resp, err := s.Upload(context.Background(), r)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(resp.StatusCode, signed.Held(), signed.Check(film))
+	// Output:
+	// 200 [1 2 3 4] <nil>
+}
+
+// Whoever has the key may complete the upload, too: it needs the parts' ETags.
+func ExampleMultipart_uploadedParts() {
+	store := urlsessiontest.NewMultipartServer(urlsessiontest.MinimumPart(1000))
+	defer store.Close()
+	signed := store.Create("film.mov", 2)
+	s, err := urlsession.New(urlsession.Ephemeral())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	ctx := context.Background()
+	t, err := s.UploadTask(ctx, urlsession.Request{
+		Body:      urlsession.Text("the first part, and the second"),
+		Multipart: &urlsession.Multipart{Parts: signed.Parts, PartSize: 15},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := t.Wait(ctx); err != nil {
+		log.Fatal(err)
+	}
+	status, err := t.Status(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, p := range status.UploadedParts {
+		fmt.Println(p.Number, p.ETag)
+	}
+	// Output:
+	// 1 "03f71d86ba5e4dba1454544611524aea"
+	// 2 "177c90194c62a43dab3c49b833924b37"
+}
+
 func ExampleTask_Events() {
 	srv := origin()
 	defer srv.Close()

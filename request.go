@@ -12,7 +12,7 @@ import (
 type Request struct {
 	// Method is case-sensitive. Empty: PUT for an upload, else GET.
 	Method string
-	// URL is absolute, http or https. Userinfo in it becomes Basic credentials.
+	// URL is absolute, http or https. Userinfo in it becomes Basic credentials. Only with Multipart it may be empty.
 	URL string
 	// Header names are compared case-insensitively. A header here wins over one of Configuration.AdditionalHeaders;
 	// with an empty list of values it suppresses it. "Host" sets the request's host. Content-Length, Transfer-Encoding
@@ -51,11 +51,13 @@ type Request struct {
 
 	// Conflict, of a download: what happens when the destination exists. Default: ConflictFail.
 	Conflict Conflict
-	// Digests, of a download: what the file must match, each "sha-256=HEX", "sha-512=HEX" or "md5=HEX"; else
-	// ErrDigestMismatch, and no file appears.
+	// Digests, of a download or upload: what the file must match, each "sha-256=HEX", "sha-512=HEX" or "md5=HEX"; else
+	// ErrDigestMismatch, and no file appears, or nothing is sent: an upload's body is read once before. A Stream in process needs a
+	// rewind function for that.
 	Digests []string
-	// DigestFile, of a download: a checksum file as sha256sum, sha512sum and md5sum write, whose line for the file's
-	// final name counts. It is read when the download ends.
+	// DigestFile, of a download or upload: a checksum file as sha256sum, sha512sum and md5sum write, whose line for the file's
+	// name counts. It is read when a download ends, and there its final name counts; of an upload, which must be of a File, when
+	// the task is made.
 	DigestFile string
 
 	// RateLimit is the most bytes of bodies that the task receives a second, and apart from those the most that it sends,
@@ -65,6 +67,9 @@ type Request struct {
 	// Resumable, of an upload: how it goes on where it was cut, in place of anew. ResumableAuto: as the server can, where the
 	// body is worth it. What a server holds of an upload is kept with the task, and a cancelled one is dropped there.
 	Resumable Resumable
+	// Multipart, of an upload: the body goes in parts to URLs of their own, and URL is where it is completed, if anywhere. nil: it
+	// goes to URL.
+	Multipart *Multipart
 
 	// Limit, of a data or upload task: the most bytes that the response's body may measure, decoded; beyond it is
 	// ErrDataTooLarge. 0: DefaultLimit.

@@ -22,22 +22,33 @@ import (
 
 func createOp(kind task.Kind) string { return "create " + string(kind) + " task" }
 
+// refusal is the error of a field of a request.
+func refusal(kind task.Kind, r *Request, code Code, field, why string) error {
+	return &Error{Op: createOp(kind), URL: redact(r.URL), Code: code, Err: errors.New("Request." + field + " " + why)}
+}
+
 // newSpec checks a request and makes it the Spec of a task of this kind, with the body that goes beside it. It touches
 // files, never the network.
 func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, error) {
 	refuse := func(field, why string) (task.Spec, io.Reader, error) {
-		return task.Spec{}, nil, &Error{Op: createOp(kind), URL: redact(r.URL), Code: ErrUnknown, Err: errors.New("Request." + field + " " + why)}
+		return task.Spec{}, nil, refusal(kind, &r, ErrUnknown, field, why)
 	}
 
-	if code, why := checkURL(r.URL); why != "" {
-		return task.Spec{}, nil, &Error{Op: createOp(kind), URL: redact(r.URL), Code: code, Err: errors.New(why)}
+	parts := r.Multipart
+	if parts == nil || r.URL != "" {
+		if code, why := checkURL(r.URL); why != "" {
+			return task.Spec{}, nil, &Error{Op: createOp(kind), URL: redact(r.URL), Code: code, Err: errors.New(why)}
+		}
 	}
 	method := r.Method
-	if method == "" {
+	switch {
+	case method != "":
+	case parts != nil && r.URL != "":
+		method = http.MethodPost
+	case kind == task.Upload:
+		method = http.MethodPut
+	default:
 		method = http.MethodGet
-		if kind == task.Upload {
-			method = http.MethodPut
-		}
 	}
 	switch {
 	case !httpguts.ValidHeaderFieldName(method): // a method is a token, as a field's name is (RFC 9110 §9.1)
@@ -68,15 +79,32 @@ func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, erro
 		return refuse("Resumable", fmt.Sprintf("is %d, which is none of the Resumable constants", int(r.Resumable)))
 	case r.Resumable != ResumableAuto && kind != task.Upload:
 		return refuse("Resumable", "is set; only an upload has it")
-	case kind != task.Download && (r.Conflict != ConflictFail || len(r.Digests) > 0 || r.DigestFile != ""):
-		return refuse("Conflict, Digests or DigestFile", "is set; only a download has them")
+	case parts != nil && kind != task.Upload:
+		return refuse("Multipart", "is set; only an upload has it")
+	case kind != task.Download && r.Conflict != ConflictFail:
+		return refuse("Conflict", "is set; only a download has it")
+	case kind == task.Data && (len(r.Digests) > 0 || r.DigestFile != ""):
+		return refuse("Digests or DigestFile", "is set; only a download and an upload have them")
+	}
+	background := s.config.kind == kindBackground
+	if parts != nil {
+		if code, field, why := parts.check(&r, background); why != "" {
+			return task.Spec{}, nil, refusal(kind, &r, code, field, why)
+		}
 	}
 
 	if why := s.refusePolicy(kind, r.CachePolicy); why != "" {
 		return refuse("CachePolicy", why)
 	}
 
-	header, why := mergeHeader(r.Header, s.config.AdditionalHeaders, r.Body.contentType)
+	additional, contentType := s.config.AdditionalHeaders, r.Body.contentType
+	if parts != nil { // the body is the parts', and without a URL there is no other request
+		contentType = ""
+		if r.URL == "" {
+			additional = nil
+		}
+	}
+	header, why := mergeHeader(r.Header, additional, contentType)
 	if why == "" {
 		why = checkHeader(kind, header)
 	}
@@ -94,14 +122,6 @@ func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, erro
 		Policy: s.policy,
 		Limit:  r.Limit, RateLimit: r.RateLimit, Stream: r.Stream,
 	}
-	switch r.Resumable {
-	case ResumableIETF:
-		spec.Upload = &task.UploadSpec{Resumable: task.ResumableIETF}
-	case ResumableTus:
-		spec.Upload = &task.UploadSpec{Resumable: task.ResumableTus}
-	case ResumableNo:
-		spec.Upload = &task.UploadSpec{Resumable: task.ResumableNo}
-	}
 	spec.Policy.Ask.Challenge = spec.Policy.Ask.Challenge || r.WaitsForAnswer
 	spec.Policy.FailOnHTTPError, spec.Policy.RetryUnsafe = r.FailOnHTTPError, r.RetryUnsafe
 	if r.CachePolicy != CachePolicyDefault {
@@ -115,6 +135,14 @@ func (s *Session) newSpec(kind task.Kind, r Request) (task.Spec, io.Reader, erro
 			return task.Spec{}, nil, publicError(createOp(kind), err)
 		}
 		spec.Request.Body, body = &opened.spec, opened.reader
+		if kind == task.Upload {
+			if spec.Upload, err = uploadSpec(&r, &opened, background); err != nil {
+				return task.Spec{}, nil, err
+			}
+		}
+		if parts != nil && r.URL == "" {
+			spec.Request.URL = parts.Parts[0]
+		}
 	}
 	return spec, body, nil
 }
@@ -278,14 +306,9 @@ func fileSpec(r Request, destination string) (*task.DownloadSpec, error) {
 	default:
 		return refuse(ErrUnknown, "", fmt.Errorf("Request.Conflict is %d; use ConflictFail, ConflictReplace or ConflictRename", r.Conflict))
 	}
-	for _, digest := range r.Digests {
-		algorithm, hexa, _ := strings.Cut(digest, "=")
-		algorithm, hexa = strings.ToLower(algorithm), strings.ToLower(hexa)
-		size, known := map[string]int{"sha-256": 32, "sha-512": 64, "md5": 16}[algorithm]
-		if raw, err := hex.DecodeString(hexa); !known || err != nil || len(raw) != size {
-			return refuse(ErrUnknown, "", fmt.Errorf("Request.Digests has %q; write sha-256=, sha-512= or md5= and then 64, 128 or 32 hexadecimal digits", digest))
-		}
-		d.Digests = append(d.Digests, algorithm+"="+hexa)
+	var why string
+	if d.Digests, why = parseDigests(r.Digests); why != "" {
+		return refuse(ErrUnknown, "", errors.New("Request.Digests "+why))
 	}
 	if r.DigestFile != "" {
 		abs, _, err := statSource("open checksum file", r.DigestFile)
@@ -295,4 +318,18 @@ func fileSpec(r Request, destination string) (*task.DownloadSpec, error) {
 		d.DigestFile = abs
 	}
 	return d, nil
+}
+
+// parseDigests is Request.Digests in small letters, or what is wrong with it.
+func parseDigests(digests []string) (parsed []string, why string) {
+	for _, digest := range digests {
+		algorithm, hexa, _ := strings.Cut(digest, "=")
+		algorithm, hexa = strings.ToLower(algorithm), strings.ToLower(hexa)
+		size, known := map[string]int{"sha-256": 32, "sha-512": 64, "md5": 16}[algorithm]
+		if raw, err := hex.DecodeString(hexa); !known || err != nil || len(raw) != size {
+			return nil, fmt.Sprintf("has %q; write sha-256=, sha-512= or md5= and then 64, 128 or 32 hexadecimal digits", digest)
+		}
+		parsed = append(parsed, algorithm+"="+hexa)
+	}
+	return parsed, ""
 }

@@ -112,7 +112,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"streamed upload", task.Upload, Request{URL: url, Stream: true, Body: Text("x")}, "Request.Stream"},
 		{"conflict of data", task.Data, Request{URL: url, Conflict: ConflictReplace}, "only a download"},
 		{"digest of data", task.Data, Request{URL: url, Digests: []string{"md5=d41d8cd98f00b204e9800998ecf8427e"}}, "only a download"},
-		{"checksum file of an upload", task.Upload, Request{URL: url, Body: Text("x"), DigestFile: "f"}, "only a download"},
+		{"checksum file of an upload", task.Upload, Request{URL: url, Body: Text("x"), DigestFile: "f"}, "give a File"},
 		{"header name", task.Data, Request{URL: url, Header: http.Header{"A b": {"v"}}}, `"A b"`},
 		{"header value", task.Data, Request{URL: url, Header: http.Header{"Authorization": {"hunter2\r\nX: y"}}}, `"Authorization"`},
 		{"Content-Length", task.Data, Request{URL: url, Header: http.Header{"content-length": {"1"}}}, "Body"},

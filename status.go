@@ -95,6 +95,8 @@ type Status struct {
 	Destination string
 	// Path is the file of a download that succeeded, absolute.
 	Path string
+	// UploadedParts are those parts of an upload with Request.Multipart that its server has, ascending, also when it has ended.
+	UploadedParts []UploadedPart
 
 	Created time.Time
 	Ended   time.Time // zero: it has not
@@ -110,7 +112,7 @@ func statusOf(rec *task.Record) Status {
 		BytesSent: rec.Counts.Sent, BytesExpectedToSend: rec.Counts.ExpectedToSend,
 		BytesReceived: rec.Counts.Received, BytesExpectedToReceive: rec.Counts.ExpectedToReceive,
 		Rate:    rec.Counts.Rate,
-		Attempt: rec.Attempt, Path: rec.Path,
+		Attempt: rec.Attempt, Path: rec.Path, UploadedParts: uploadedParts(rec.Upload),
 		Created: rec.Created, Ended: rec.Ended,
 	}
 	if st.Priority == 0 {

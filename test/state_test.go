@@ -13,6 +13,8 @@ import (
 type state struct {
 	servers map[string]*urlsessiontest.Server
 	proxies map[string]*urlsessiontest.Proxy
+	stores  map[string]*urlsessiontest.MultipartServer
+	objects map[string]*urlsessiontest.Multipart // by their keys
 	runs    map[string]*process
 	last    *process
 }
@@ -23,6 +25,8 @@ func newState() *state {
 	return &state{
 		servers: make(map[string]*urlsessiontest.Server),
 		proxies: make(map[string]*urlsessiontest.Proxy),
+		stores:  make(map[string]*urlsessiontest.MultipartServer),
+		objects: make(map[string]*urlsessiontest.Multipart),
 		runs:    make(map[string]*process),
 	}
 }

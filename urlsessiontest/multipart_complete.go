@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // completion is the body of a request to complete; a part's ETag may come
@@ -20,6 +21,9 @@ type completion struct {
 // multipartFault is what the steps of a [MultipartServer] alone ask for.
 type multipartFault struct {
 	padding int             // bytes of white space before a completion's result
+	lasting time.Duration   // for which more comes, one byte a second
+	cut     bool            // the connection ends after keep bytes of the answer's body
+	keep    int
 	refusal *multipartError // in place of all else
 	failure *multipartError // in place of a completion's result, after its 200
 }
@@ -45,6 +49,18 @@ func MultipartFails(code, message string) UploadStep {
 // MultipartPadding sends n bytes of white space before the result of a
 // completion, as S3 does to keep the connection alive.
 func MultipartPadding(n int) UploadStep { return func(r *UploadReply) { r.multipart.padding = n } }
+
+// MultipartPaddingFor sends a byte of white space each second, for d, before the
+// result of a completion.
+func MultipartPaddingFor(d time.Duration) UploadStep {
+	return func(r *UploadReply) { r.multipart.lasting = d }
+}
+
+// MultipartCut completes, answers 200, and ends the connection after n bytes of
+// the result.
+func MultipartCut(n int) UploadStep {
+	return func(r *UploadReply) { r.multipart.cut, r.multipart.keep = true, n }
+}
 
 func (s *MultipartServer) complete(x *uploadExchange, m *Multipart) {
 	var body strings.Builder

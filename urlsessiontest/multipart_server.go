@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 )
 
 // MultipartServer is a store of objects that come in parts, to presigned URLs, as
@@ -192,7 +193,22 @@ func (x *uploadExchange) stream(first, second string) {
 	for name, values := range h {
 		x.w.Header()[name] = values
 	}
+	fault := x.reply.multipart
+	if fault.cut {
+		body := first + second
+		first = body[:min(fault.keep, len(body))]
+	}
 	io.WriteString(x.w, first)
 	http.NewResponseController(x.w).Flush()
+	if fault.cut {
+		x.cut(errCut)
+	}
+	for left := fault.lasting; left > 0; left -= time.Second {
+		if err := x.pause(time.Second, nil); err != nil {
+			x.cut(err)
+		}
+		io.WriteString(x.w, " ")
+		http.NewResponseController(x.w).Flush()
+	}
 	io.WriteString(x.w, second)
 }

@@ -16,7 +16,7 @@ const (
 	batchPause = 100 * time.Millisecond
 )
 
-// create makes the jobs' tasks in the daemon, downloads many at once, and hands each lot to made, whose error ends it, as
+// create makes the jobs' tasks in the daemon, many at once, and hands each lot to made, whose error ends it, as
 // does one with which the other jobs would fare no better. A job that cannot be made is a failure of its own. From before
 // tasks are made until they have been handed over, mu is held.
 func (b *background) create(ctx context.Context, jobs iter.Seq2[job, error], made func([]job, []*urlsession.Task) error) error {
@@ -74,6 +74,13 @@ func createAll(ctx context.Context, s *urlsession.Session, jobs []job) ([]*urlse
 		t, err := jobs[0].create(ctx, s)
 		return []*urlsession.Task{t}, err
 	}
+	if jobs[0].upload != nil {
+		requests := make([]urlsession.Request, len(jobs))
+		for i, j := range jobs {
+			requests[i] = *j.upload
+		}
+		return s.UploadTasks(ctx, requests)
+	}
 	downloads := make([]urlsession.Download, len(jobs))
 	for i, j := range jobs {
 		downloads[i] = *j.download
@@ -94,8 +101,8 @@ func endsAll(err error) bool {
 	return false
 }
 
-// batches gathers what comes from feed before ctx ends. A batch of several holds downloads alone, since no other command
-// has several jobs.
+// batches gathers what comes from feed before ctx ends. A batch of several holds downloads alone, or uploads of files, since
+// a command has jobs of one kind.
 func batches(ctx context.Context, feed <-chan job) iter.Seq[[]job] {
 	return func(yield func([]job) bool) {
 		for first := range until(ctx, feed) {

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"encoding/hex"
 	"io"
 	"iter"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,9 +18,8 @@ type downloadFlags struct {
 	sharedFlags
 	input    string
 	output   string
-	checksum string
+	checksum checksumFlag
 	conflict conflictFlags
-	failFast bool
 }
 
 // conflictFlags say what happens when a file exists.
@@ -66,12 +63,10 @@ With --session ID the daemon does it, also when this command is gone; -j, times 
 	p.SortFlags = false
 	p.StringVarP(&f.output, "output", "o", "", "write to `FILE`, into FOLDER/, or to standard output (-)")
 	p.StringVarP(&f.input, "input", "i", "", "read URLs from `FILE` (- standard input), one a line, optionally a tab and a file name; # begins a comment")
-	p.IntVarP(&f.parallel, "parallel", "j", 6, "transfer `N` files at once")
-	p.IntVarP(&f.connections, "connections", "x", 0, "take at most `N` connections a file (default: as many as add to the rate)")
-	p.StringVar(&f.checksum, "checksum", "", "verify the file: `sha-256=HEX`, sha-512=HEX, md5=HEX, or @FILE with checksums")
+	f.manyFlags.register(cmd, "a file")
+	f.checksum.register(cmd)
 	f.conflict.register(cmd)
-	p.BoolVar(&f.failFast, "fail-fast", false, "stop all transfers at the first failure")
-	f.register(cmd)
+	f.sharedFlags.register(cmd)
 	return cmd
 }
 
@@ -123,7 +118,6 @@ func (f *downloadFlags) run(cmd *cobra.Command, urls []string) error {
 // check refuses flags that contradict each other.
 func (f *downloadFlags) check(urls []string) error {
 	one := len(urls) == 1
-	digest, isDigest := f.checksum, f.checksum != "" && !strings.HasPrefix(f.checksum, "@")
 	switch {
 	case len(urls) == 0 && f.input == "":
 		return usagef("what is to be downloaded? give URLs, or a list of them by -i FILE")
@@ -131,33 +125,19 @@ func (f *downloadFlags) check(urls []string) error {
 		return usagef("give URLs, or a list by -i, not both")
 	case f.input == "-" && slices.Contains(f.headers, "@-"):
 		return usagef("-i - and -H @- would both read standard input")
-	case f.parallel < 1:
-		return usagef("-j %d: at least one transfer at once", f.parallel)
 	case f.output == "-" && !one:
 		return usagef("-o - takes one URL: standard output is one file")
 	case f.output == "-" && f.json:
 		return usagef("-o - and --json would both write to standard output")
 	case f.output != "" && !one && !isFolder(f.output):
 		return usagef("-o %s is one file, and there may be several URLs: name a folder, with a / at its end", f.output)
-	case isDigest && !one:
-		return usagef("--checksum %s is that of one file, and there may be several URLs: give --checksum @FILE", digest)
-	case isDigest && !validDigest(digest):
-		return usagef("--checksum %s: it is sha-256=, sha-512= or md5= and 64, 128 or 32 hexadecimal digits, or @FILE", digest)
-	case f.checksum == "@":
-		return usagef("--checksum @ lacks the checksum file's name")
-	case f.session != "" && f.failFast:
-		return usagef("--fail-fast and --session contradict each other: the session's tasks go on without this command")
 	case f.session != "" && one && isStream(f.output):
 		return usagef("-o %s takes no file, and --session downloads into files: urlsession data --session prints a body", f.output)
 	}
-	return nil
-}
-
-func validDigest(s string) bool {
-	algorithm, digits, _ := strings.Cut(s, "=")
-	raw, err := hex.DecodeString(digits)
-	size, known := map[string]int{"sha-256": 32, "sha-512": 64, "md5": 16}[strings.ToLower(algorithm)]
-	return err == nil && known && len(raw) == size
+	if err := f.checksum.check(one, "URLs"); err != nil {
+		return err
+	}
+	return f.manyFlags.check(f.session)
 }
 
 // isFolder says whether -o means a folder: it ends in a separator, or is one.
@@ -244,11 +224,7 @@ func (f *downloadFlags) job(it item, header http.Header, user *login, to *output
 		return job{item: it, output: to, start: dataTask(request)}, nil
 	}
 	request.Conflict = f.conflict.conflict()
-	if file, ok := strings.CutPrefix(f.checksum, "@"); ok {
-		request.DigestFile = file
-	} else if f.checksum != "" {
-		request.Digests = []string{f.checksum}
-	}
+	f.checksum.decorate(&request)
 	return job{item: it, download: &urlsession.Download{Request: request, Destination: f.destinationOf(it)}}, nil
 }
 

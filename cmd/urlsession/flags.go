@@ -36,8 +36,7 @@ type sharedFlags struct {
 	json, quiet bool
 	cache       bool // of data
 
-	// parallel are download's transfers at once, connections the most that one of them takes; 0: as many as add to its rate.
-	parallel, connections int
+	manyFlags
 
 	resumable string // of upload
 
@@ -89,6 +88,34 @@ func (f *sharedFlags) register(cmd *cobra.Command) {
 	f.resumable = "auto"
 }
 
+// manyFlags are those of download and upload, which transfer many files.
+type manyFlags struct {
+	// parallel are the transfers at once, connections the most that one of them takes; 0: as many as add to its rate.
+	parallel, connections int
+	failFast              bool
+}
+
+// register adds the flags; which says what takes several connections.
+func (f *manyFlags) register(cmd *cobra.Command, which string) {
+	p := cmd.Flags()
+	p.IntVarP(&f.parallel, "parallel", "j", 6, "transfer `N` files at once")
+	p.IntVarP(&f.connections, "connections", "x", 0, "take at most `N` connections "+which+" (default: as many as add to the rate)")
+	p.BoolVar(&f.failFast, "fail-fast", false, "stop all transfers at the first failure")
+}
+
+// check refuses what makes no sense; session is --session.
+func (f *manyFlags) check(session string) error {
+	switch {
+	case f.parallel < 1:
+		return usagef("-j %d: at least one transfer at once", f.parallel)
+	case f.connections < 0:
+		return usagef("-x %d: a number of connections is not negative; 0 is as many as add to the rate", f.connections)
+	case f.failFast && session != "":
+		return usagef("--fail-fast and --session contradict each other: the session's tasks go on without this command")
+	}
+	return nil
+}
+
 // prepare refuses what must not stand in a command line, what is not built and what contradicts itself, and sets the
 // config file's defaults. It comes before all else.
 func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
@@ -122,8 +149,6 @@ func (f *sharedFlags) prepare(cmd *cobra.Command, args []string) error {
 		return usagef("--cookie-jar needs a file's name")
 	case f.session != "" && !f.retryGiven && f.maxTime.given() && f.maxTime.v == 0:
 		return usagef("--max-time 0 and --session: the task might be tried for ever; give --retry N too")
-	case f.connections < 0:
-		return usagef("-x %d: a number of connections is not negative; 0 is as many as add to the rate", f.connections)
 	case f.retry < 0:
 		return usagef("--retry %d: a number of tries is not negative", f.retry)
 	case f.key != "" && f.cert == "":
@@ -243,8 +268,8 @@ func (f *sharedFlags) configure(c urlsession.Configuration) (urlsession.Configur
 	return c, nil
 }
 
-// perHost is how many connections to one host download's transfers may come to have.
-func (f *sharedFlags) perHost() int {
+// perHost is how many connections to one host the transfers may come to have.
+func (f *manyFlags) perHost() int {
 	connections := max(1, f.connections)
 	if connections > math.MaxInt/max(1, f.parallel) {
 		return math.MaxInt

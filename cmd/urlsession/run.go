@@ -12,18 +12,24 @@ import (
 // job is one transfer that is to be made.
 type job struct {
 	item
-	// download is what to download to where; nil: start makes the task.
+	// download is what to download to where, upload what to send; both nil: start makes the task.
 	download *urlsession.Download
+	upload   *urlsession.Request
 	start    func(context.Context, *urlsession.Session) (*urlsession.Task, error)
 	// output takes the body of a task whose request has Stream; nil: the body goes elsewhere.
 	output *output
-	bad    error // there is nothing to transfer: why, told in its turn
+	// ended is told how the task has ended, and says how that is to be told; nil: nobody is.
+	ended func(context.Context, *urlsession.Task, error) error
+	bad   error // there is nothing to transfer: why, told in its turn
 }
 
 // create makes the job's task.
 func (j *job) create(ctx context.Context, s *urlsession.Session) (*urlsession.Task, error) {
-	if j.download != nil {
+	switch {
+	case j.download != nil:
 		return s.DownloadTask(ctx, j.download.Request, j.download.Destination)
+	case j.upload != nil:
+		return s.UploadTask(ctx, *j.upload)
 	}
 	return j.start(ctx, s)
 }
@@ -162,6 +168,9 @@ func (r *run) transfer(j job) error {
 	}
 	end := r.progress.begin(label(j.item), t)
 	err = r.follow(t, j)
+	if j.ended != nil {
+		err = j.ended(context.Background(), t, err)
+	}
 	end(err)
 	return err
 }
@@ -240,6 +249,15 @@ func label(it item) string {
 }
 
 // single is a sequence of one job.
-func single(j job) iter.Seq2[job, error] {
-	return func(yield func(job, error) bool) { yield(j, nil) }
+func single(j job) iter.Seq2[job, error] { return sequence([]job{j}) }
+
+// sequence are jobs that are all known.
+func sequence(jobs []job) iter.Seq2[job, error] {
+	return func(yield func(job, error) bool) {
+		for _, j := range jobs {
+			if !yield(j, nil) {
+				return
+			}
+		}
+	}
 }

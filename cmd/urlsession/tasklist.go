@@ -178,6 +178,7 @@ func taskJSON(name taskName, s urlsession.Status) any {
 		Received    int64             `json:"bytesReceived"`
 		ToReceive   int64             `json:"bytesExpectedToReceive"`
 		Rate        float64           `json:"rate"`
+		Parts       []uploadedPart    `json:"uploaded,omitempty"`
 		StatusCode  int               `json:"statusCode,omitempty"`
 		Success     *bool             `json:"success,omitempty"` // of one that has ended
 		Code        int               `json:"errorCode,omitempty"`
@@ -189,6 +190,9 @@ func taskJSON(name taskName, s urlsession.Status) any {
 		Destination: s.Destination, Path: s.Path, Description: s.Description, Metadata: s.Metadata, Priority: float64(s.Priority), RateLimit: s.RateLimit,
 		Attempt: s.Attempt, Sent: s.BytesSent, ToSend: s.BytesExpectedToSend, Received: s.BytesReceived,
 		ToReceive: s.BytesExpectedToReceive, Rate: s.Rate, Created: s.Created, Ended: s.Ended,
+	}
+	if len(s.UploadedParts) > 0 {
+		t.Parts = uploadedOf(s.UploadedParts)
 	}
 	if s.CurrentURL != s.OriginalURL {
 		t.CurrentURL = redact(s.CurrentURL)

@@ -82,6 +82,9 @@ func showTask(c *card, name taskName, s urlsession.Status) {
 	if s.Kind != urlsession.KindUpload && s.BytesSent > 0 {
 		c.add("sent", movement(s.BytesSent, s.BytesExpectedToSend, 0))
 	}
+	if n := len(s.UploadedParts); n > 0 {
+		c.add("parts", fmt.Sprintf("%d on the server", n))
+	}
 	if s.Response != nil {
 		c.add("response", fmt.Sprintf("%d %s, %s", s.Response.StatusCode, http.StatusText(s.Response.StatusCode), s.Response.Proto))
 	}

@@ -1,13 +1,8 @@
 package main
 
 import (
-	"context"
-	"io"
 	"net/http"
-	"net/url"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,114 +13,147 @@ import (
 type uploadFlags struct {
 	sharedFlags
 	bodyFlags
-	method string
+	method   string
+	checksum checksumFlag
+	plan     string // --multipart
 }
 
 func newUpload() *cobra.Command {
 	f := new(uploadFlags)
 	cmd := &cobra.Command{
-		Use:   "upload [flags] FILE URL | -F name=@file URL | -d text URL",
-		Short: "Upload a file, standard input (-), a form or a text",
-		Long: `Upload a file, standard input (-), a form or a text.
+		Use:   "upload [flags] FILE... URL | -F name=@file URL | -d text URL | --multipart PLAN FILE [URL]",
+		Short: "Upload files, standard input (-), a form or a text",
+		Long: `Upload files, standard input (-), a form or a text.
 
-A file is sent by PUT, to the URL as it is, or under the file's name where the URL ends in a slash; -F and -d are sent by
-POST. The response's body is not shown: urlsession data shows it.
+A file is sent by PUT, to the URL as it is, or under the file's name where the URL ends in a slash, as it must for several; by
+another method and by tus each is sent to the URL itself. -F and -d are sent by POST. The response's body is not shown: urlsession
+data shows it.
 
 An upload that is cut goes on from what the server has, where the server speaks the IETF's protocol for that, or tus (--resumable).
 
-With --session ID the daemon does it: a file is read by it, and must stay as it is; anything else is copied to it first.`,
+With --multipart a file goes in parts, side by side, to URLs that a store's owner has signed. PLAN is a JSON file, or - for
+standard input: {"parts": [URL, …], "complete": URL, "abort": URL, "partSize": BYTES}. Without "complete" and URL the parts that are
+there are printed as JSON, and whoever has the key completes the upload.
+
+With --session ID the daemon does it: files are read by it, and must stay as they are; anything else is copied to it first.`,
 		Example: `  urlsession upload film.mov https://example.com/films/
+  urlsession upload -j 2 *.mov https://example.com/films/
   tar cz folder | urlsession upload - https://example.com/folder.tar.gz
-  urlsession upload -F title=Film -F file=@film.mov https://example.com/films`,
+  urlsession upload -F title=Film -F file=@film.mov https://example.com/films
+  sign-parts film.mov | urlsession upload --multipart - film.mov`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	p := cmd.Flags()
 	p.SortFlags = false
 	p.StringVarP(&f.method, "request", "X", "", "send by `METHOD`: PUT, POST or PATCH")
 	f.bodyFlags.register(cmd)
+	p.StringVar(&f.plan, "multipart", "", "send the file in parts as `PLAN` says, a JSON file, or - for standard input")
+	f.checksum.register(cmd)
+	f.manyFlags.register(cmd, "a file that goes in parts")
 	f.sharedFlags.register(cmd)
 	p.StringVar(&f.resumable, "resumable", "auto", "go on with an upload that was cut by `METHOD`: auto, ietf, tus or no")
 	return cmd
 }
 
 func (f *uploadFlags) run(cmd *cobra.Command, args []string) error {
+	changed := cmd.Flags().Changed // by the command line; after prepare by the config file, too
+	inParts, onlyCompletes := changed("multipart"), changed("header") || changed("user")
+	if inParts && (changed("request") || changed("resumable")) {
+		return usagef("-X and --resumable are of no use with --multipart: parts are sent by PUT and completed by POST, and go on one by one")
+	}
 	if err := f.prepare(cmd, args); err != nil {
 		return err
 	}
+	if err := f.check(inParts); err != nil {
+		return err
+	}
 	std := stdio{cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()}
-	request, err := f.request(args, std.in)
+	var jobs []job
+	var err error
+	switch {
+	case inParts:
+		jobs, err = f.partsJob(args, onlyCompletes, std)
+	case f.given():
+		jobs, err = f.bodyJob(args, std)
+	default:
+		jobs, err = f.fileJobs(args, std)
+	}
 	if err != nil {
 		return err
 	}
-	target := request.URL
-	header, err := readHeaders(f.headers, std.in)
+	if f.session != "" {
+		return f.inBackground(cmd, std, sequence(jobs))
+	}
+	r, err := f.open(std, max(6, f.perHost()), nil)
 	if err != nil {
 		return err
+	}
+	r.failFast = f.failFast
+	return r.all(sequence(jobs), f.parallel)
+}
+
+// check refuses flags that contradict each other.
+func (f *uploadFlags) check(inParts bool) error {
+	switch {
+	case f.method != "" && !slices.Contains([]string{http.MethodPut, http.MethodPost, http.MethodPatch}, f.method):
+		return usagef("-X %s: an upload is sent by PUT, POST or PATCH; urlsession data has other methods", f.method)
+	case inParts && f.plan == "":
+		return usagef("--multipart needs the plan's file, or - for standard input")
+	case inParts && f.bodyFlags.given():
+		return usagef("--multipart sends a FILE, not what -F and -d say")
+	case f.checksum != "" && f.bodyFlags.given():
+		return usagef("--checksum verifies a FILE, not what -F and -d say")
+	}
+	return f.manyFlags.check(f.session)
+}
+
+// bodyJob is the upload of what -F or -d says.
+func (f *uploadFlags) bodyJob(args []string, std stdio) ([]job, error) {
+	if len(args) != 1 {
+		return nil, usagef("with -F or -d an upload takes one URL and no FILE")
+	}
+	body, contentType, err := f.body(std.in)
+	if err != nil {
+		return nil, err
+	}
+	finish, err := f.finisher(args[0], std)
+	if err != nil {
+		return nil, err
+	}
+	request := f.by(urlsession.Post(args[0], body))
+	if err := finish(&request); err != nil {
+		return nil, err
+	}
+	if contentType != "" && len(request.Header["Content-Type"]) == 0 {
+		request.Header.Set("Content-Type", contentType)
+	}
+	return []job{{item: item{url: args[0]}, upload: &request}}, nil
+}
+
+// finisher gives requests to the target's origin what the flags say of all of them. It reads the headers and asks for the
+// password, once.
+func (f *uploadFlags) finisher(target string, std stdio) (finish func(*urlsession.Request) error, err error) {
+	header, err := readHeaders(f.headers, std.in)
+	if err != nil {
+		return nil, err
 	}
 	user, err := f.login(header, []string{target})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if ct := request.Header.Get("Content-Type"); ct != "" && len(header["Content-Type"]) == 0 {
-		header.Set("Content-Type", ct)
-	}
-	f.decorate(&request, header)
-	request.Resumable = f.how()
-	if request.URL, err = user.authorize(target); err != nil {
-		return usageError{err}
-	}
-	j := job{item: item{url: target}, start: func(ctx context.Context, s *urlsession.Session) (*urlsession.Task, error) {
-		return s.UploadTask(ctx, request)
-	}}
-	if f.session != "" {
-		return f.inBackground(cmd, std, single(j))
-	}
-	r, err := f.open(std, 6, nil)
-	if err != nil {
-		return err
-	}
-	return r.all(single(j), 1)
-}
-
-// request is method, URL, body and the body's Content-Type.
-func (f *uploadFlags) request(args []string, in io.Reader) (urlsession.Request, error) {
-	var none urlsession.Request
-	if f.method != "" && !slices.Contains([]string{http.MethodPut, http.MethodPost, http.MethodPatch}, f.method) {
-		return none, usagef("-X %s: an upload is sent by PUT, POST or PATCH; urlsession data has other methods", f.method)
-	}
-	if f.given() {
-		if len(args) != 1 {
-			return none, usagef("with -F or -d an upload takes one URL and no FILE")
+	return func(r *urlsession.Request) error {
+		f.decorate(r, header)
+		f.checksum.decorate(r)
+		if r.Multipart == nil {
+			r.Resumable = f.how()
 		}
-		body, contentType, err := f.body(in)
+		authorized, err := user.authorize(r.URL)
 		if err != nil {
-			return none, err
+			return usageError{err}
 		}
-		request := urlsession.Post(args[0], body)
-		if contentType != "" {
-			request.Header = http.Header{"Content-Type": {contentType}}
-		}
-		return f.by(request), nil
-	}
-	if len(args) != 2 {
-		return none, usagef("an upload takes FILE and URL, or one URL with -F or -d")
-	}
-	file, target := args[0], args[1]
-	if file == "-" {
-		if slices.Contains(f.headers, "@-") {
-			return none, usagef("the upload of - and -H @- would both read standard input")
-		}
-		return f.by(urlsession.Put(target, urlsession.Stream(in, -1, nil))), nil
-	}
-	body, err := fileBody(file)
-	if err != nil {
-		return none, err
-	}
-	request := f.by(urlsession.Put(target, body))
-	if request.Method == http.MethodPut {
-		request.URL = withName(target, file)
-	}
-	return request, nil
+		r.URL = authorized
+		return nil
+	}, nil
 }
 
 // how is --resumable.
@@ -147,13 +175,4 @@ func (f *uploadFlags) by(r urlsession.Request) urlsession.Request {
 		r.Method = f.method
 	}
 	return r
-}
-
-// withName is the URL with the file's name added where its path ends in a slash, as curl -T does.
-func withName(target, file string) string {
-	u, err := url.Parse(target)
-	if err != nil || u.Host == "" || u.Opaque != "" || !strings.HasSuffix(u.Path, "/") {
-		return target
-	}
-	return u.JoinPath(url.PathEscape(filepath.Base(file))).String()
 }

@@ -68,7 +68,7 @@ func (w *watcher) made(jobs []job, tasks []*urlsession.Task) error {
 		if len(tasks) <= few {
 			p.end = w.progress.begin(label(p.item), t)
 		}
-		p.download, p.start = nil, nil // which are no longer needed, and not small
+		p.download, p.upload, p.start = nil, nil, nil // which are no longer needed, and not small
 		w.pending[t.Identifier()] = p
 	}
 	return nil
@@ -135,6 +135,9 @@ func (w *watcher) ended(ctx context.Context, id urlsession.TaskID, failure error
 	}
 	if p.output != nil {
 		failure = p.output.close(failure)
+	}
+	if p.ended != nil {
+		failure = p.ended(ctx, p.task, failure)
 	}
 	if p.end != nil {
 		p.end(failure)

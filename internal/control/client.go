@@ -313,7 +313,7 @@ func (c *Client) check(r request, resp *http.Response) error {
 // failureIn is the error that a response of another status says; *unreachable, where the daemon is not ready or no more.
 func (c *Client) failureIn(op string, resp *http.Response) error {
 	var f task.Failure
-	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxSpec))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxJSON))
 	if err == nil {
 		err = json.Unmarshal(body, &f)
 	}

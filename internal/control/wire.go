@@ -40,10 +40,12 @@ const (
 
 // Limits of one request.
 const (
-	MaxSpec  = 1 << 20  // bytes of a spec, and of any JSON that is no batch
+	MaxJSON  = 1 << 20  // bytes of JSON that is no spec and no batch
+	MaxSpec  = 16 << 20 // bytes of a spec: 10,000 URLs of parts, of 1,500 bytes each
 	MaxBatch = 10_000   // tasks
 	MaxBytes = 64 << 20 // bytes of a batch
 	MaxPage  = 1_000    // tasks of one page
+	MaxParts = 100_000  // parts that servers have of the uploads of one page, but for its last task's
 )
 
 // The bodies of requests and responses that are no type of package task.

@@ -111,7 +111,7 @@ func (r *run) begin(stop context.CancelCauseFunc) bool {
 		return false
 	}
 	r.phase, r.stop, r.challenge = attempting, stop, nil
-	if s := r.rec.Upload; s != nil && r.rec.UnderWay { // of a process that has ended in the midst
+	if s := r.rec.Upload; s != nil && r.rec.UnderWay && s.Protocol != task.ResumableParts { // of a process that has ended in the midst
 		c := *s
 		c.Whole = true
 		r.rec.Upload = &c
@@ -165,7 +165,7 @@ func (r *run) transfer(ctx context.Context, h *host) *transfer.Attempt {
 	if r.e.lasting != nil {
 		a.Observer = &one.committer
 	}
-	if most := a.Spec.Policy.Connections; r.kind == task.Download && most != 1 {
+	if most := a.Spec.Policy.Connections; r.kind != task.Data && most != 1 {
 		a.Connections = &connections{run: r, home: h, most: cmp.Or(most, math.MaxInt) - 1}
 	}
 	if r.body.from != nil {

@@ -48,10 +48,15 @@ func (e *Engine) spoolBody(ctx context.Context, spec *task.Spec, body io.Reader)
 		return e.storeError("keep request body", err)
 	}
 	kept.Spooled = true
+	failure := &task.Error{Op: "keep request body", URL: task.Redact(spec.Request.URL)}
 	if b := spec.Request.Body; b != nil && b.Size >= 0 && b.Size != kept.Size {
+		failure.Code, failure.Err = task.BodyStreamExhausted, errors.New("the body was not of the size that was said")
+	} else if err := enoughParts(spec, kept.Size); err != nil {
+		failure.Code, failure.Err = task.Unknown, err
+	}
+	if failure.Err != nil {
 		_ = e.spool.Remove(kept.Path) // or it is collected as an orphan
-		return &task.Error{Op: "keep request body", URL: task.Redact(spec.Request.URL), Code: task.BodyStreamExhausted,
-			Err: errors.New("the body was not of the size that was said")}
+		return failure
 	}
 	spec.Request.Body = &kept
 	return nil

@@ -56,6 +56,9 @@ func (b *requestBody) opener(ctx context.Context) func() (io.ReadCloser, error) 
 			}
 		}
 		b.last = &bodyReader{from: from, free: make(chan struct{})}
+		if at, ok := from.(io.ReaderAt); ok {
+			return readerAt{b.last, at}, nil
+		}
 		return b.last, nil
 	}
 }
@@ -104,6 +107,12 @@ type bodyReader struct {
 	reading bool
 	closed  bool
 	after   func() // called when it is free
+}
+
+// readerAt is a bodyReader whose body can be read at any place besides, also after its end.
+type readerAt struct {
+	*bodyReader
+	io.ReaderAt
 }
 
 func (r *bodyReader) Read(p []byte) (int, error) {

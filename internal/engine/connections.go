@@ -6,7 +6,7 @@ import (
 	"github.com/urlsession/urlsession/internal/transfer"
 )
 
-// connections are those that a download takes beyond its first, all to one host: its transfer.Connections. Engine.mu guards
+// connections are those that a download or an upload takes beyond its first, all to one host: its transfer.Connections. Engine.mu guards
 // them.
 type connections struct {
 	run    *run

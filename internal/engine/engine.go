@@ -269,7 +269,8 @@ func (e *Engine) inMemory(id task.ID) (task.Record, bool) {
 
 // explain says of a record from the store what its task waits for, where that is not stored; see snapshot.
 func (e *Engine) explain(rec *task.Record) {
-	rec.Answered, rec.Upload = nil, nil
+	rec.Answered = nil
+	withoutURLs(rec)
 	if w := rec.Waiting; rec.State == task.Running && !rec.AwaitsAnswer() && (w == nil || w.Until.Before(time.Now())) {
 		rec.Waiting = e.queueWait(rec, originOf(rec.Spec.Request.URL), rec.Since)
 	}

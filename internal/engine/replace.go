@@ -12,7 +12,7 @@ import (
 
 // ReplaceURL moves a task that has not ended to another URL, in place of one that has expired or moved. What a download
 // holds is kept, and gone on from where the new URL's validators are those of the old; what the server holds of an upload is
-// kept where the new URL is of the same origin. An attempt under way stops and
+// kept where the new URL is of the same origin, and its parts, which have URLs of their own, always. An attempt under way stops and
 // begins anew at once, and so does one that waits for its retry; one that must not be sent twice goes on, and only what
 // follows it is sent to the new URL. On a task that has ended it does nothing. A URL that is none of http or https is BadURL
 // or UnsupportedURL, and changes nothing.
@@ -38,7 +38,7 @@ func (r *run) replaceURL(to string) error {
 		c.KeyURL = cmp.Or(c.KeyURL, r.rec.Spec.Request.URL)
 		r.rec.Spec.Download = &c
 	}
-	if u := r.rec.Upload; u != nil && originOf(to) != originOf(before.Spec.Request.URL) &&
+	if u := r.rec.Upload; u != nil && u.Protocol != task.ResumableParts && originOf(to) != originOf(before.Spec.Request.URL) &&
 		(r.resendable() || !u.Whole && !r.rec.UnderWay && r.phase != attempting) {
 		r.rec.Upload = nil
 	}

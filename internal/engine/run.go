@@ -38,8 +38,9 @@ type run struct {
 	unsaved                 []task.Detail  // events that the store has not taken yet
 	few                     [2]task.Detail // where they are mostly
 	noted                   *time.Timer    // see note
-	tries                   int            // to connect, since offlineSince
-	full                    int            // attempts that found no room on the disk, since fullSince
+	parts                   parts
+	tries                   int // to connect, since offlineSince
+	full                    int // attempts that found no room on the disk, since fullSince
 	tickets                 map[string]chan task.Decision
 	asked                   int             // tickets made
 	challenge               *task.Challenge // that has ended the attempt under way; of a session that outlives its process
@@ -205,6 +206,7 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 	if r.noted != nil {
 		r.noted.Stop()
 	}
+	r.parts.end()
 	r.result = res
 	r.tickets = nil
 	r.rec.Counts = r.counts()
@@ -266,7 +268,7 @@ func (r *run) complete(res transfer.Result, err error) {
 	if r.rec.State == task.Canceling && err != nil {
 		r.abandonUpload()
 	}
-	r.rec.Upload = nil
+	r.rec.Upload = handedBack(r.rec.Upload)
 	r.rec.State, r.rec.Ended, r.rec.Waiting = task.Completed, now, nil
 	r.rec.UnderWay, r.rec.Next, r.rec.Commit, r.rec.ResumeData, r.rec.Answered = false, time.Time{}, nil, nil, nil
 	if !r.rec.Since.IsZero() {
@@ -476,7 +478,8 @@ func (r *run) counts() task.Counts { return r.progress.Load().counts() }
 // snapshot is the record with what changes by the moment, and without what nobody but an attempt is told. r.mu is held.
 func (r *run) snapshot() task.Record {
 	rec := r.rec
-	rec.Answered, rec.Upload = nil, nil
+	rec.Answered = nil
+	withoutURLs(&rec)
 	if r.phase == attempting {
 		rec.Counts = r.counts()
 		rec.Counts.Rate = r.progress.Load().rate()

@@ -70,8 +70,11 @@ type Spec struct {
 }
 
 // Resendable says whether the request may be sent again although it may have been applied: its method is idempotent
-// (RFC 9110 §9.2.2), or the caller vouches for it.
+// (RFC 9110 §9.2.2), the caller vouches for it, or it is an upload in parts, which replace themselves and are completed once.
 func (s *Spec) Resendable() bool {
+	if s.Upload != nil && s.Upload.Multipart != nil {
+		return true
+	}
 	switch s.Request.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodTrace:
 		return true
@@ -170,8 +173,9 @@ type Policy struct {
 	AllowsExpensive      bool `json:"allowsExpensive"`
 	AllowsConstrained    bool `json:"allowsConstrained"`
 
-	// Connections is the most that a download takes, its first one included; 0: as many as its host may have; 1: one, over
-	// which the holes of a part file are fetched one after the other. Further ones are taken only while they help.
+	// Connections is the most that a download, or an upload in parts, takes, its first one included; 0: as many as its host may have; 1: one, over
+	// which the holes of a part file are fetched, or the parts sent, one after the other. A download takes further ones only while
+	// they help.
 	Connections int `json:"connections,omitempty"`
 
 	Cache CachePolicy `json:"cache,omitempty"` // data and upload tasks of a session that has a cache
@@ -340,7 +344,8 @@ type Record struct {
 	// Commit is set from before a download's file takes its final name until the task has ended.
 	Commit *Commit `json:"commit,omitempty"`
 	// Upload is set while the server holds an upload, or a part of it, that the next attempt goes on from. As Answered, it
-	// stays between the store and whoever runs the task.
+	// stays between the store and whoever runs the task, but for the Parts of ResumableParts: these are handed back, also once
+	// the task has ended.
 	Upload *UploadState `json:"upload,omitempty"`
 
 	URL      string    `json:"url,omitempty"` // the current request's, after redirects; empty: Spec.Request.URL

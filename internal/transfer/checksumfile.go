@@ -3,11 +3,14 @@ package transfer
 import (
 	"bufio"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/urlsession/urlsession/internal/task"
 )
 
 // maxChecksumFile bounds what is read of a checksum file, in bytes.
@@ -39,11 +42,28 @@ func readChecksumFile(path, name string) ([]expectation, error) {
 	return list, nil
 }
 
+// ReadChecksums is what the checksum file at path says of the file called name, each digest as "sha-256=HEX". It is an error that
+// it says nothing (DigestMismatch).
+func ReadChecksums(path, name string) ([]string, error) {
+	list, err := readChecksumFile(path, name)
+	if _, ok := errors.AsType[*noChecksum](err); ok {
+		return nil, &task.Error{Op: "verify file", URL: name, Code: task.DigestMismatch, Err: err}
+	}
+	if err != nil {
+		return nil, fileError("read checksum file", path, err, task.CannotOpenFile)
+	}
+	digests := make([]string, len(list))
+	for i, e := range list {
+		digests[i] = e.algorithm.name + "=" + hex.EncodeToString(e.sum)
+	}
+	return digests, nil
+}
+
 // noChecksum says that a checksum file has no line for a file.
 type noChecksum struct{ path, name string }
 
 func (e *noChecksum) Error() string {
-	return fmt.Sprintf("checksum file %s has no sha-256, sha-512 or md5 for %s; add its line, or name the download as a line does", e.path, e.name)
+	return fmt.Sprintf("checksum file %s has no sha-256, sha-512 or md5 for %s; add its line, or name the file as a line does", e.path, e.name)
 }
 
 // parseChecksums reads what sha256sum, sha512sum and md5sum write, with and without --tag, and openssl and BSD's tools.

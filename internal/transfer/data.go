@@ -38,9 +38,12 @@ func (r *run) data(ctx context.Context) error {
 	}
 	rt := transport.Decode(r.RoundTripper)
 	var resp *http.Response
-	if r.resumable(body) == task.ResumableNo {
+	switch {
+	case r.inParts() != nil:
+		resp, err = r.sendParts(req.Context(), body)
+	case r.resumable(body) == task.ResumableNo:
 		resp, err = r.exchange(rt, req, body)
-	} else {
+	default:
 		u := r.newUpload(rt, req, body)
 		defer u.end()
 		resp, err = u.transmit()

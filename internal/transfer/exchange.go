@@ -19,10 +19,11 @@ type run struct {
 	ctx      context.Context // that the caller, or the idle timer, ends
 	idle     idleTimer
 	metrics  transport.Metrics
-	further  []task.Transaction // of a download's further connections
+	further  []task.Transaction // of a download's further connections, or an upload's parts
 	result   Result
 	observed error   // what the Observer returned
 	upload   *upload // nil: none that can be gone on from
+	verdict  error   // what the attempt ends with once the Observer has the response, whatever that is; nil: the response says it
 }
 
 // errIdle is the cause of a context that the idle timer has ended.
@@ -46,15 +47,20 @@ func (r *run) stopped() error {
 // newRequest is the task's request, without body.
 func (r *run) newRequest(ctx context.Context) (*http.Request, error) {
 	spec := &r.Spec.Request
-	req, err := http.NewRequestWithContext(ctx, spec.Method, spec.URL, nil)
+	return r.requestTo(ctx, spec.Method, spec.URL, spec.Header)
+}
+
+// requestTo is a request without body to any URL.
+func (r *run) requestTo(ctx context.Context, method, to string, header http.Header) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, to, nil)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err // e's own text has the URL, with its secrets
 		}
 		return nil, r.fail(task.BadURL, 0, err)
 	}
-	if spec.Header != nil {
-		req.Header = spec.Header.Clone()
+	if header != nil {
+		req.Header = header.Clone()
 		if host := req.Header.Get("Host"); host != "" {
 			req.Host = host
 			req.Header.Del("Host")
@@ -108,6 +114,9 @@ func (r *run) tell(ctx context.Context, resp *http.Response) error {
 	defer r.idle.release()
 	if err := r.Observer.Response(ctx, r.result.Response); err != nil {
 		return err
+	}
+	if r.verdict != nil {
+		return r.verdict
 	}
 	if resp.StatusCode >= 400 && r.Spec.Policy.FailOnHTTPError {
 		return r.fail(task.BadServerResponse, resp.StatusCode, errors.New("the server answered "+statusText(resp)))

@@ -5,7 +5,8 @@
 // a resume that the server does not honour, or ranges shorter than asked for need them. A large download sends more at once,
 // over further connections, as long as each of them makes it faster: spread.go conducts, ramp.go says how many, pieces.go
 // which bytes, segment.go is one of them. An upload that the server has named goes on where it was cut: resumable.go conducts,
-// uploadanswer.go judges, interop.go and tus.go are what is spoken.
+// uploadanswer.go judges, interop.go and tus.go are what is spoken. One in parts (multipart.go) sends those side by side
+// (parallel.go) and completes them (completion.go).
 package transfer
 
 import (
@@ -42,7 +43,7 @@ type Attempt struct {
 	// Limits bound the bytes received, and apart from those the bytes sent, each together with the other attempts that have
 	// it: the task's, its session's, the daemon's, in this order.
 	Limits Limits
-	// Connections are those beyond the first, which an attempt has; nil: a download has that alone.
+	// Connections are those beyond the first, which an attempt has; nil: a download, or an upload, has that alone.
 	Connections Connections
 	// Temporary is the folder of a download without a destination, clean and absolute, of which only this user may read:
 	// see TemporaryTask. Empty: the system's.
@@ -131,7 +132,7 @@ func Run(ctx context.Context, a *Attempt) (Result, error) {
 		err = r.idle.expired(r.op(), task.Redact(r.Spec.Request.URL))
 	}
 	r.result.Transactions = r.metrics.Transactions()
-	r.result.Unsent = r.unsent()
+	r.result.Unsent = r.unsent() && len(r.further) == 0
 	r.result.Transactions = append(r.result.Transactions, r.further...)
 	if r.upload != nil {
 		r.upload.conceal(r.result.Transactions)

@@ -167,7 +167,7 @@ func (s *sending) Take(n int) (int, error) {
 	if s.newest.Load() != s {
 		return 0, os.ErrClosed // a transport that has not noticed that its request was given up
 	}
-	if s.total.Load()+int64(n) >= s.size {
+	if s.total.Load()+int64(n) >= s.to {
 		if err := s.check(); err != nil {
 			return 0, err // a server that has not got all finishes nothing
 		}
@@ -245,7 +245,7 @@ func (b *requestBody) send(rt http.RoundTripper, req *http.Request) (*http.Respo
 			return nil, b.readError(*failed)
 		}
 	}
-	if s := b.newest.Load(); err != nil || s != nil && s.total.Load() == b.size {
+	if s := b.newest.Load(); err != nil || s != nil && s.total.Load() == b.to {
 		if changed := b.check(); changed != nil {
 			if resp != nil {
 				b.run.result.Response = responseOf(resp)

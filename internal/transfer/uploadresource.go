@@ -159,6 +159,10 @@ func Abandon(ctx context.Context, a *Attempt) {
 
 // abandon is that of an attempt which has not come to send anything.
 func (r *run) abandon(req *http.Request) {
+	if r.inParts() != nil {
+		r.dropParts(req.Context())
+		return
+	}
 	if r.Upload != nil {
 		u := r.newUpload(r.RoundTripper, req, &requestBody{run: r})
 		defer u.end()

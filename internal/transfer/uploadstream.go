@@ -21,7 +21,7 @@ func (b *requestBody) stream() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &section{body: b, from: from, at: b.from, to: b.to}, nil
+	return &excerpt{body: b, from: from, at: b.from, to: b.to}, nil
 }
 
 func (b *requestBody) streamAt(at int64) (io.ReadCloser, error) {
@@ -34,6 +34,10 @@ func (b *requestBody) streamAt(at int64) (io.ReadCloser, error) {
 	from, err := b.run.Body()
 	if err != nil || at == 0 {
 		return from, err
+	}
+	if here, ok := from.(shared); ok {
+		_, err := here.Seek(at, io.SeekStart)
+		return here, err
 	}
 	return &skipping{from, at}, nil
 }
@@ -52,14 +56,14 @@ func (b *requestBody) closeStream() {
 	}
 }
 
-// section is a stream from at to to. Once it has ended, the stream is kept for the next one.
-type section struct {
+// excerpt is a stream from at to to. Once it has ended, the stream is kept for the next one.
+type excerpt struct {
 	body   *requestBody
 	from   io.ReadCloser // nil: it is kept
 	at, to int64
 }
 
-func (s *section) Read(p []byte) (int, error) {
+func (s *excerpt) Read(p []byte) (int, error) {
 	if s.from == nil || s.at == s.to {
 		return 0, io.EOF
 	}
@@ -71,7 +75,7 @@ func (s *section) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *section) Close() error {
+func (s *excerpt) Close() error {
 	if s.from == nil {
 		return nil
 	}

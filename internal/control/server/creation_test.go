@@ -323,8 +323,8 @@ func TestLimitsOfRequests(t *testing.T) {
 		status                              int
 		says                                string
 	}{
-		{"a spec without end", "POST", tasks, control.JSONMediaType, `{"kind":"` + strings.Repeat("x", 2<<20), 413, "more than"},
-		{"the same with a body", "POST", tasks, control.TaskMediaType, strings.Repeat("x", 2<<20), 413, "more than"},
+		{"a spec without end", "POST", tasks, control.JSONMediaType, `{"kind":"` + strings.Repeat("x", control.MaxSpec), 413, "more than"},
+		{"the same with a body", "POST", tasks, control.TaskMediaType, strings.Repeat("x", control.MaxSpec+1), 413, "more than"},
 		{"a line without end", "POST", tasks, control.TaskMediaType, `{}`, 400, "cut short"},
 		{"a batch without end", "POST", "/v1/sessions/s/batches", control.JSONMediaType, `{"tasks":[` + strings.Repeat(" ", 65<<20), 413, "more than"},
 		{"an empty batch", "POST", "/v1/sessions/s/batches", control.JSONMediaType, `{"tasks":[]}`, 400, "0 tasks"},

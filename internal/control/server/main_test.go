@@ -72,6 +72,7 @@ type sessions struct {
 	run      func(context.Context, *transfer.Attempt) (transfer.Result, error)
 	bare     bool // its Services have no more than a Service's methods
 	stopping bool
+	show     func(control.Service) control.Service // what else than a session Get gives; nil: nothing
 
 	mu  sync.Mutex
 	all map[string]*session
@@ -112,6 +113,9 @@ func (ss *sessions) Get(_ context.Context, id string) (control.Service, error) {
 	s, err := ss.get(id)
 	if err != nil {
 		return nil, err
+	}
+	if ss.show != nil {
+		return ss.show(s), nil
 	}
 	if ss.bare {
 		return serviceOnly{s}, nil

@@ -41,7 +41,7 @@ func add[I, O any](api huma.API, method, path, id, summary string, f func(contex
 
 func operation(method, path, id, summary string) huma.Operation {
 	return huma.Operation{
-		Method: method, Path: path, OperationID: id, Summary: summary, MaxBodyBytes: control.MaxSpec, BodyReadTimeout: readFor,
+		Method: method, Path: path, OperationID: id, Summary: summary, MaxBodyBytes: control.MaxJSON, BodyReadTimeout: readFor,
 		Errors: []int{http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusServiceUnavailable},
 	}
 }

@@ -43,7 +43,45 @@ func checkSpec(op string, s *task.Spec) error {
 			}
 		}
 	}
+	if u := s.Upload; u != nil && u.Multipart != nil {
+		if err := checkMultipart(op, s); err != nil {
+			return err
+		}
+	}
 	return checkURL(op, s.Request.URL)
+}
+
+// maxParts is the most parts of an upload, as at S3.
+const maxParts = 10_000
+
+// checkMultipart is checkSpec of an upload in parts.
+func checkMultipart(op string, s *task.Spec) error {
+	m := s.Upload.Multipart
+	bad := func(format string, args ...any) error { return malformed(op, http.StatusBadRequest, format, args...) }
+	switch n := len(m.Parts); {
+	case s.Kind != task.Upload || s.Request.Body == nil:
+		return bad("only an upload, of a body, goes in parts")
+	case n == 0 || n > maxParts:
+		return bad("%d URLs of parts; from 1 to %d are taken", n, maxParts)
+	case m.PartSize <= 0:
+		return bad("parts of %d bytes", m.PartSize)
+	case m.Completes && s.Request.Method != http.MethodPost:
+		return bad("an upload in parts is completed by POST, not by %q", s.Request.Method)
+	}
+	for i, p := range m.Uploaded {
+		if p.Number < 1 || p.Number > len(m.Parts) || p.ETag == "" || i > 0 && p.Number <= m.Uploaded[i-1].Number {
+			return bad("an uploaded part %d that is none of the %d, has no ETag, or does not come after the one before it", p.Number, len(m.Parts))
+		}
+	}
+	for _, url := range m.Parts {
+		if err := checkURL(op, url); err != nil {
+			return err
+		}
+	}
+	if m.Abort != "" {
+		return checkURL(op, m.Abort)
+	}
+	return nil
 }
 
 func checkURL(op, raw string) error {

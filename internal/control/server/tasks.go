@@ -31,15 +31,19 @@ func (s *server) addTasks(api huma.API) {
 		}
 		out := new(answer[control.TaskList])
 		out.Body.Tasks = []task.Record{}
+		parts := 0
 		for rec, err := range tasksAfter(ctx, svc, task.ID(in.After)) {
 			if err != nil {
 				return nil, err
 			}
-			if len(out.Body.Tasks) == in.Limit {
-				out.Body.Next = out.Body.Tasks[in.Limit-1].ID
+			if n := len(out.Body.Tasks); n == in.Limit || parts >= control.MaxParts {
+				out.Body.Next = out.Body.Tasks[n-1].ID
 				break
 			}
 			out.Body.Tasks = append(out.Body.Tasks, rec)
+			if rec.Upload != nil {
+				parts += len(rec.Upload.Parts)
+			}
 		}
 		return out, nil
 	})

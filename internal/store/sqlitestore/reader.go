@@ -46,8 +46,8 @@ func openReader(ctx context.Context, path string) (*reader, error) {
 	// it gets another value (BenchmarkEventsOne takes twice the processor time with one).
 	r := &reader{db: db}
 	for stmt, text := range map[**sql.Stmt]string{
-		&r.load:  `SELECT id, record, sealed FROM tasks WHERE session = ? AND id = ?`,
-		&r.tasks: `SELECT id, record, sealed FROM tasks WHERE session = ? AND id > ? ORDER BY id LIMIT ? + 0`,
+		&r.load:  selectRecords + `WHERE t.session = ? AND t.id = ?`,
+		&r.tasks: selectRecords + `WHERE t.session = ? AND t.id > ? ORDER BY t.id LIMIT ? + 0`,
 		&r.pending: `SELECT id, state, priority, due, deadline, origin FROM tasks INDEXED BY tasks_pending
 			WHERE session = ? AND id > ? AND state <> 'completed' ORDER BY id LIMIT ? + 0`,
 		// The left join says what the newest event is, at the same moment, where no row is left.
@@ -96,11 +96,15 @@ func (db *DB) records(ctx context.Context, s *session, query *sql.Stmt, args ...
 		var (
 			id             task.ID
 			record, sealed sql.RawBytes
+			multipart      sql.RawBytes
 		)
-		if err := rows.Scan(&id, &record, &sealed); err != nil {
+		if err := rows.Scan(&id, &record, &sealed, &multipart); err != nil {
 			return err
 		}
 		rec, err := db.decode(s, id, record, sealed)
+		if err == nil {
+			err = db.decodeMultipart(s, &rec, multipart)
+		}
 		recs = append(recs, rec)
 		return err
 	}, args...)

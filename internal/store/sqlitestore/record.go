@@ -24,6 +24,8 @@ type taskRow struct {
 	origin   string
 	record   string
 	sealed   []byte // nil: it has no secrets
+
+	multipart []byte // sealed, of a new row; nil: it has none
 }
 
 // never is the due time of a task that goes on at an answer alone.

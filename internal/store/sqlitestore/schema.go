@@ -23,6 +23,7 @@ type migration struct {
 // user_version, is the number of those that it has had.
 var migrations = []migration{
 	{sql: schema1, then: sealCheck},
+	{sql: schema2},
 }
 
 const schema1 = `
@@ -69,6 +70,17 @@ CREATE TABLE events (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX events_of_task ON events (session, task, seq);
+`
+
+const schema2 = `
+-- What a task is created with that is large and never changes: the URLs of an upload in parts, which its record's writes need
+-- not repeat.
+CREATE TABLE multiparts (
+	session INTEGER NOT NULL,
+	task    INTEGER NOT NULL,
+	sealed  BLOB NOT NULL,    -- JSON of task.Multipart
+	PRIMARY KEY (session, task)
+) STRICT;
 `
 
 // inspect reads the version of the database at path, 0 where there is none or it is empty, and what checks its key. It

@@ -124,6 +124,7 @@ func (k *keyFile) close() error {
 // session, task or column does not open there.
 const (
 	sealedRecord        = "record"
+	sealedMultipart     = "multipart"
 	sealedConfiguration = "configuration"
 	sealedCheck         = "check"
 )

@@ -28,9 +28,7 @@ type secrets struct {
 
 	Answered []task.Answered `json:"answered,omitempty"`
 
-	// Whole, as their URLs are capabilities.
-	Upload    *task.UploadState `json:"upload,omitempty"`
-	Multipart *task.Multipart   `json:"multipart,omitempty"`
+	Upload *task.UploadState `json:"upload,omitempty"` // whole, as its URL is a capability
 }
 
 // conceal takes the secrets out of rec. What rec points to is shared, and is copied before it is changed.
@@ -57,9 +55,9 @@ func conceal(rec *task.Record) (s secrets) {
 		rec.Spec.Download = &download
 	}
 	s.Upload, rec.Upload = rec.Upload, nil
-	if u := rec.Spec.Upload; u != nil && u.Multipart != nil {
+	if u := rec.Spec.Upload; u != nil && u.Multipart != nil { // see multipart.go
 		upload := *u
-		s.Multipart, upload.Multipart = u.Multipart, nil
+		upload.Multipart = nil
 		rec.Spec.Upload = &upload
 	}
 	if rec.ResumeData != nil {
@@ -89,9 +87,6 @@ func reveal(rec *task.Record, s secrets) {
 		}
 	}
 	rec.Upload = s.Upload
-	if s.Multipart != nil && rec.Spec.Upload != nil {
-		rec.Spec.Upload.Multipart = s.Multipart
-	}
 	if rec.ResumeData != nil {
 		showURL(&rec.ResumeData.URL, s.ResumeDataURL)
 		rec.ResumeData.Header = s.ResumeHeader

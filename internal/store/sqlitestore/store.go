@@ -36,7 +36,9 @@ func (s *Store) Create(ctx context.Context, recs ...*task.Record) error {
 	err = spread(len(recs), func(i int) (err error) {
 		c := *recs[i]
 		c.ID, c.Version = first+task.ID(i), 1
-		rows[i], err = s.db.encode(ses, &c, 1)
+		if rows[i], err = s.db.encode(ses, &c, 1); err == nil {
+			rows[i].multipart, err = s.db.encodeMultipart(ses, &c)
+		}
 		return err
 	})
 	if err != nil {
@@ -46,6 +48,9 @@ func (s *Store) Create(ctx context.Context, recs ...*task.Record) error {
 		c := t.session(ses)
 		for i := range rows {
 			t.writeTask(t.w.insertTask, ses, &rows[i])
+			if m := rows[i].multipart; m != nil {
+				t.exec(t.w.insertMultipart, ses.id, int64(rows[i].id), m)
+			}
 		}
 		c.lastTask = max(c.lastTask, first+task.ID(len(rows)-1))
 		return nil
@@ -179,13 +184,14 @@ func (s *Store) Acknowledged(context.Context) (uint64, error) {
 
 // forget removes those tasks that have ended, and their events, and returns how many.
 func (db *DB) forget(ctx context.Context, s *session, ids []task.ID) (n int64, err error) {
-	err = db.write.do(ctx, 5*len(ids), func(t *tx) error {
+	err = db.write.do(ctx, 6*len(ids), func(t *tx) error {
 		t.session(s)
 		n = 0
 		gone := make(map[task.ID]bool)
 		for _, id := range ids {
 			if t.exec(t.w.deleteTask, s.id, int64(id)) > 0 {
 				t.exec(t.w.deleteEvents, s.id, int64(id))
+				t.exec(t.w.deleteMultipart, s.id, int64(id))
 				gone[id] = true
 				n++
 			}

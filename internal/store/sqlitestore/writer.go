@@ -42,6 +42,7 @@ type writer struct {
 	insertTask, updateTask, taskVersion, deleteTask *sql.Stmt
 	insertEvent, updateEvent, newestEvents          *sql.Stmt
 	deleteEvents                                    *sql.Stmt
+	insertMultipart, deleteMultipart                *sql.Stmt
 	updateSession, sessionID                        *sql.Stmt
 	prepared                                        []*sql.Stmt // all of them
 }
@@ -82,12 +83,16 @@ func (w *writer) prepare(ctx context.Context) error {
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		&w.updateTask: `UPDATE tasks SET version = ?3 + 1, attempt = ?4, state = ?5, priority = ?6, due = ?7, deadline = ?8, ended = ?9,
 			origin = ?10, record = ?11, sealed = ?12 WHERE session = ?1 AND id = ?2 AND version = ?3 AND attempt <= ?4`,
-		&w.taskVersion:   `SELECT version FROM tasks WHERE session = ? AND id = ?`,
-		&w.deleteTask:    `DELETE FROM tasks WHERE session = ? AND id = ? AND state = 'completed'`,
-		&w.insertEvent:   `INSERT INTO events (session, seq, task, time, event) VALUES (?, ?, ?, ?, ?)`,
-		&w.newestEvents:  `SELECT seq FROM events WHERE session = ? AND task = ? ORDER BY seq DESC LIMIT ? + 0`,
-		&w.updateEvent:   `UPDATE events SET time = ?4, event = ?5 WHERE session = ?1 AND seq = ?2 AND task = ?3`,
-		&w.deleteEvents:  deleteEventsOfTask,
+		&w.taskVersion:  `SELECT version FROM tasks WHERE session = ? AND id = ?`,
+		&w.deleteTask:   `DELETE FROM tasks WHERE session = ? AND id = ? AND state = 'completed'`,
+		&w.insertEvent:  `INSERT INTO events (session, seq, task, time, event) VALUES (?, ?, ?, ?, ?)`,
+		&w.newestEvents: `SELECT seq FROM events WHERE session = ? AND task = ? ORDER BY seq DESC LIMIT ? + 0`,
+		&w.updateEvent:  `UPDATE events SET time = ?4, event = ?5 WHERE session = ?1 AND seq = ?2 AND task = ?3`,
+		&w.deleteEvents: deleteEventsOfTask,
+
+		&w.insertMultipart: `INSERT INTO multiparts (session, task, sealed) VALUES (?, ?, ?)`,
+		&w.deleteMultipart: `DELETE FROM multiparts WHERE session = ? AND task = ?`,
+
 		&w.sessionID:     `SELECT id FROM sessions WHERE identifier = ?`,
 		&w.updateSession: `UPDATE sessions SET state = ?2, last_task = ?3, last_event = ?4, acknowledged = ?5 WHERE id = ?1`,
 	} {

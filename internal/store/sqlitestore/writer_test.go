@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -233,7 +234,7 @@ func TestContextEnds(t *testing.T) {
 func TestPragmas(t *testing.T) {
 	db := newDB(t)
 	for name, want := range map[string]string{
-		"journal_mode": "wal", "synchronous": "2", "auto_vacuum": "2", "application_id": "1970433139", "user_version": "1",
+		"journal_mode": "wal", "synchronous": "2", "auto_vacuum": "2", "application_id": "1970433139", "user_version": fmt.Sprint(len(migrations)),
 	} {
 		var got string
 		must(t, db.write.conn.QueryRowContext(t.Context(), "PRAGMA "+name).Scan(&got))
