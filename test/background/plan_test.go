@@ -18,12 +18,13 @@ import (
 
 // plan is what the app of the torture is to do; it is in a file, for each process that is the app.
 type plan struct {
-	State   string   // the daemon's folder
-	URL     string   // the origin
-	Paced   string   // the origin that holds each connection back
-	Uploads []string // where uploads by each of tortureProtocols go
-	Folder  string   // of downloads and of the files that are uploaded
-	Log     string   // the app's: a line an event that it has dealt with
+	State   string            // the daemon's folder
+	URL     string            // the origin
+	Paced   string            // the origin that holds each connection back
+	Uploads []string          // where uploads by each of tortureProtocols go
+	Parts   map[int]presigned // of the jobs that are uploads in parts
+	Folder  string            // of downloads and of the files that are uploaded
+	Log     string            // the app's: a line an event that it has dealt with
 	Jobs    []job
 }
 
@@ -35,6 +36,7 @@ type job struct {
 	Size   int64 // of the file, the upload or the data
 
 	File    bool // an upload's body is a file, in place of bytes
+	Apart   bool // an upload goes in parts, to presigned URLs
 	Resumes int  // an upload goes by that one of tortureProtocols, counted from 1; 0: it is a plain PUT
 	Batch   int  // downloads of one such number, unless it is 0, are made in one step
 	Digest  bool // a download is verified by its digest
@@ -48,7 +50,8 @@ const (
 )
 
 // newJobs is count jobs by a generator. Most are small, some are empty, one in sixty is of 64 MiB, two in sixty are large and
-// come over several connections, and one in sixty for each of tortureProtocols is an upload by that.
+// come over several connections, one in sixty for each of tortureProtocols is an upload by that, and one goes in
+// parts.
 func newJobs(r *rand.Rand, count int) []job {
 	jobs := make([]job, count)
 	for i := range jobs {
@@ -91,6 +94,11 @@ func newJobs(r *rand.Rand, count int) []job {
 				File: r.IntN(2) == 0, Resumes: n - i - 2,
 			}
 		}
+		if n := i + 3 + len(tortureProtocols); n < count {
+			jobs[n] = job{
+				Number: n, Kind: urlsession.KindUpload, Seed: r.Uint64(), Size: 6*mib + r.Int64N(8*mib), File: r.IntN(2) == 0, Apart: true,
+			}
+		}
 	}
 	return jobs
 }
@@ -130,6 +138,11 @@ func (p *plan) request(j job) urlsession.Request {
 		r.Method = http.MethodPut
 		if r.Body = urlsession.File(p.source(j)); !j.File {
 			r.Body = urlsession.Bytes(j.body().Bytes())
+		}
+		if j.Apart {
+			at := p.Parts[j.Number]
+			r.Method, r.URL, r.RateLimit = "", at.Complete, uploadRate
+			r.Multipart = &urlsession.Multipart{Parts: at.Parts, PartSize: partSize, Abort: at.Abort}
 		}
 		if j.Resumes > 0 {
 			metadata := r.Metadata

@@ -267,6 +267,7 @@ func (r *receiver) ended(key string, body urlsessiontest.Body) error {
 // breakages are what becomes of the requests of one upload: some of the first are broken off at random.
 type breakages struct {
 	loses bool // a cut may make the server forget
+	whole bool // and it forgets all of a request that does not end well
 
 	mu   sync.Mutex
 	r    *rand.Rand
@@ -290,10 +291,15 @@ func (b *breakages) next(method string, length int64) (broken breakage) {
 		broken.losesAnswer = true
 	default:
 		broken.cut, broken.after = true, b.r.Int64N(length+1)
-		if b.loses && n == 2 {
+		if b.loses && !b.whole && n == 2 {
 			broken.loses = b.r.Int64N(broken.after + 1)
 			b.lost += broken.loses
 		}
+	}
+	if b.whole && broken.losesAnswer {
+		b.lost += length
+	} else if b.whole {
+		b.lost += broken.after
 	}
 	b.said = append(b.said, fmt.Sprintf("%s of %d bytes: %+v", method, length, broken))
 	return broken

@@ -50,7 +50,7 @@ func (x *torture) check() {
 	}
 	bad := make(map[int]bool) // jobs
 	for _, j := range x.plan.Jobs {
-		if err := errors.Join(x.checkTasks(j, tasks[j.Number]), x.checkBody(j), x.checkFetched(j), x.checkUpload(j, len(tasks[j.Number]))); err != nil {
+		if err := errors.Join(x.checkTasks(j, tasks[j.Number]), x.checkBody(j), x.checkFetched(j), x.checkUpload(j, len(tasks[j.Number])), x.checkParts(j)); err != nil {
 			x.t.Errorf("job %d, a %s of %d bytes: %v", j.Number, j.Kind, j.Size, err)
 			bad[j.Number] = true
 		}
@@ -85,6 +85,7 @@ func (x *torture) checkTasks(j job, tasks []urlsession.Status) error {
 			return fmt.Errorf("task %d is a %s", st.Identifier, st.Kind)
 		case st.Err == nil:
 			succeeded++
+		case len(tasks) > 1 && j.Apart && errors.Is(st.Err, urlsession.ErrBadServerResponse): // the other has completed it
 		case len(tasks) == 1 || !errors.Is(st.Err, urlsession.ErrDestinationExists) && !errors.Is(st.Err, urlsession.ErrCannotOpenFile):
 			return fmt.Errorf("task %d: %w", st.Identifier, st.Err)
 		}
@@ -101,8 +102,8 @@ func (x *torture) checkBody(j job) error {
 	case urlsession.KindDownload:
 		return j.body().CheckFile(x.plan.destination(j))
 	case urlsession.KindUpload:
-		if j.Resumes > 0 {
-			return nil // checkUpload's
+		if j.Resumes > 0 || j.Apart {
+			return nil // checkUpload's and checkParts's
 		}
 		want := j.body().SHA256()
 		for _, r := range x.origin.RequestsTo(j.path()) {

@@ -56,6 +56,8 @@ type torture struct {
 	paced   *urlsessiontest.Server
 	uploads []*receiver           // by tortureProtocols
 	breaks  map[string]*breakages // of the uploads to them, by their keys
+	store   *urlsessiontest.MultipartServer
+	apart   map[int]apart // by their jobs
 	k       *keeper
 	kills   int           // of the daemon, so far
 	lives   []time.Time   // when each of them was
@@ -82,6 +84,7 @@ func newTorture(t *testing.T, r *rand.Rand) *torture {
 		Jobs: newJobs(r, *tortureTasks),
 	}
 	x.receive()
+	x.receiveParts()
 	x.origin.PublishFunc(x.plan.resource)
 	x.paced.PublishFunc(x.plan.resource)
 	for _, j := range x.plan.Jobs {
@@ -118,12 +121,12 @@ kills:
 			}
 		case 1: // in the midst of several connections
 			x.k.ready()
-			if x.await(x.pacedSent, x.pacedSent()+6*mib+r.Int64N(10*mib), 2*time.Second) {
+			if x.await(x.pacedSent, x.pacedSent()+6*mib+r.Int64N(8*mib), 2*time.Second) {
 				break kills
 			}
 		case 2: // in the midst of uploads
 			x.k.ready()
-			if x.await(x.uploaded, x.uploaded()+64*kib+r.Int64N(10*mib), 2*time.Second) {
+			if x.await(x.uploaded, x.uploaded()+64*kib+r.Int64N(8*mib), 2*time.Second) {
 				break kills
 			}
 		default:

@@ -50,6 +50,7 @@ func (x *torture) receive() {
 
 // uploaded is how many bytes the servers of the uploads have read.
 func (x *torture) uploaded() (n int64) {
+	n = x.store.Received()
 	for _, srv := range x.uploads {
 		n += srv.all()
 	}
