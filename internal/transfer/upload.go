@@ -251,7 +251,7 @@ func (b *requestBody) send(rt http.RoundTripper, req *http.Request) (*http.Respo
 			return nil, b.readError(*failed)
 		}
 	}
-	if s := b.newest.Load(); err != nil || s != nil && s.total.Load() == b.to {
+	if err != nil || b.left() {
 		if changed := b.check(); changed != nil {
 			if resp != nil {
 				b.run.result.Response = responseOf(resp)
