@@ -387,6 +387,24 @@ func TestTusPartsAreDropped(t *testing.T) {
 	}
 }
 
+// Parts that are all there are not joined once their source is another.
+func TestTusPartsOfAnotherSource(t *testing.T) {
+	u := newTusParts(t)
+	u.srv.Always("/files/", UploadWhen("POST", func(r *UploadReply) {
+		if r.Request.Header.Get("Upload-Concat") != "partial" {
+			UploadStatus(503)(r)
+		}
+	}))
+	if res, err := u.attempt(); err != nil || res.Response.Status != 503 {
+		t.Fatalf("%v, %+v", err, res.Response)
+	}
+	path := u.a.Spec.Request.Body.Path
+	u.srv.Script("/uploads/6", func(*UploadReply) { write(t, path, "another") })
+	_, err := u.attempt()
+	wantCode(t, err, task.SourceChanged)
+	u.counted("OPTIONS 2, POST 7, HEAD 6, PATCH 6, DELETE 6")
+}
+
 // Parts that are named at another origin get no credential of this one, and are not deleted there.
 func TestTusPartsElsewhere(t *testing.T) {
 	other := NewTusServer(extensions("concatenation"), UploadsIn(t.TempDir()))
