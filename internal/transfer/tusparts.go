@@ -179,8 +179,8 @@ func (u *upload) bring(ctx context.Context, r *run, s section) (*http.Response, 
 	a.Spec, a.Observer, a.Upload = &spec, p, nil
 	spec.Policy.RetryUnsafe = spec.Policy.RetryUnsafe || !state.Whole // alone it finishes nothing
 	if at := u.partialURL(state.Parts[s.number-1]); at != nil {
-		// How much of it has left is not kept: all may have.
-		a.Upload = &task.UploadState{Protocol: state.Protocol, URL: at.String(), Sent: s.to - s.from, Whole: state.Whole}
+		a.Upload = &task.UploadState{Protocol: state.Protocol, URL: at.String(), Whole: state.Whole,
+			Sent: s.to - s.from} // as nobody has kept how much of each may have left
 	}
 	r.Attempt = &a
 	req, err := r.newRequest(ctx)
@@ -244,9 +244,6 @@ func (p *partialOf) Resumable(s *task.UploadState) {
 	}
 	u.state.Parts = slices.Clone(u.state.Parts)
 	u.state.Parts[p.number-1].URL = location
-	if s != nil {
-		u.hide(s.URL)
-	}
 	u.tell()
 }
 

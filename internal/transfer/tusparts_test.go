@@ -84,6 +84,11 @@ func TestTusConcatenation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u := newTusParts(t, opts...)
 			u.a.Spec.Request.Header = http.Header{"Content-Type": {"video/mp4"}, "Authorization": {"Bearer secret"}}
+			metadata := "filename c291cmNl,filetype dmlkZW8vbXA0"
+			if name == "relative" {
+				metadata = "name Zg=="
+				u.a.Spec.Request.Header.Set("Upload-Metadata", metadata)
+			}
 			res, err := u.attempt()
 			if err != nil {
 				t.Fatal(err)
@@ -106,7 +111,7 @@ func TestTusConcatenation(t *testing.T) {
 			}
 			final := posts[6].Header
 			list := strings.Fields(strings.TrimPrefix(final.Get("Upload-Concat"), "final;"))
-			if len(list) != 6 || final.Get("Upload-Metadata") != "filename c291cmNl,filetype dmlkZW8vbXA0" || final.Get("Upload-Length") != "" {
+			if len(list) != 6 || final.Get("Upload-Metadata") != metadata || final.Get("Upload-Length") != "" {
 				t.Errorf("made by %v", final)
 			}
 			for _, at := range list {
@@ -288,6 +293,7 @@ func TestTusJoinIsLost(t *testing.T) {
 	next := newTusParts(t)
 	next.srv, next.origin, next.a.Spec.Request.URL = u.srv, u.srv, u.a.Spec.Request.URL
 	next.last = &resumer{state: made}
+	next.srv.Script("/uploads/8", UploadHeader("Upload-Offset")) // as while it is joined still
 	if res, err = next.attempt(); err != nil {
 		t.Fatal(err)
 	}
@@ -379,6 +385,24 @@ func TestTusPartsAreDropped(t *testing.T) {
 	if u.last.state != nil {
 		t.Errorf("kept %+v", u.last.state)
 	}
+}
+
+// Parts that are all there are not joined once their source is another.
+func TestTusPartsOfAnotherSource(t *testing.T) {
+	u := newTusParts(t)
+	u.srv.Always("/files/", UploadWhen("POST", func(r *UploadReply) {
+		if r.Request.Header.Get("Upload-Concat") != "partial" {
+			UploadStatus(503)(r)
+		}
+	}))
+	if res, err := u.attempt(); err != nil || res.Response.Status != 503 {
+		t.Fatalf("%v, %+v", err, res.Response)
+	}
+	path := u.a.Spec.Request.Body.Path
+	u.srv.Script("/uploads/6", func(*UploadReply) { write(t, path, "another") })
+	_, err := u.attempt()
+	wantCode(t, err, task.SourceChanged)
+	u.counted("OPTIONS 2, POST 7, HEAD 6, PATCH 6, DELETE 6")
 }
 
 // Parts that are named at another origin get no credential of this one, and are not deleted there.
