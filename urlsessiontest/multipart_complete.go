@@ -20,9 +20,9 @@ type completion struct {
 
 // multipartFault is what the steps of a [MultipartServer] alone ask for.
 type multipartFault struct {
-	padding int             // bytes of white space before a completion's result
-	lasting time.Duration   // for which more comes, one byte a second
-	cut     bool            // the connection ends after keep bytes of the answer's body
+	padding int           // bytes of white space before a completion's result
+	lasting time.Duration // for which more comes, one byte a second
+	cut     bool          // the connection ends after keep bytes of the answer's body
 	keep    int
 	refusal *multipartError // in place of all else
 	failure *multipartError // in place of a completion's result, after its 200
