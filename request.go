@@ -88,7 +88,8 @@ const (
 	// with more than 1 MiB of known length. A server that knows nothing of it takes it as a plain upload; one that answers a POST
 	// with that it speaks tus 1.0 gets that.
 	ResumableAuto Resumable = iota
-	// ResumableIETF offers that of any length, and in each of its interop versions from 8 to 3.
+	// ResumableIETF is that of any length, in each interop version from 8 to 3. The server is asked by OPTIONS first: one that
+	// says that it knows the protocol has the upload made by an empty request, which needs no 104.
 	ResumableIETF
 	// ResumableTus makes the upload by tus 1.0, whose creation URL is the request's: by POST, whatever its method.
 	ResumableTus

@@ -25,12 +25,10 @@ var offers = []interop{8, 7, 6, 5, 4, 3, 0}
 // reason of its own.
 func less(left []interop, resp *http.Response, how task.Resumable) []interop {
 	left = left[1:]
-	named, ok := integer(resp.Header, interopField) // as swift-nio names its newest
-	if !ok && how == task.ResumableAuto && speaksTus(resp) {
-		named, ok = 6, true // as tusd does where drafts are switched on
-	}
-	if i := slices.Index(left, interop(named)); ok && i >= 0 {
-		return left[i:]
+	if named, ok := integer(resp.Header, interopField); ok { // as swift-nio names its newest
+		if i := slices.Index(left, interop(named)); i >= 0 {
+			return left[i:]
+		}
 	}
 	if how == task.ResumableAuto {
 		return left[len(left)-1:]

@@ -369,6 +369,20 @@ func TestResumableLies(t *testing.T) {
 	}
 }
 
+// A conflict with an upload that is done, which the server says, is no answer of its target before version 6.
+func TestResumableConflictOfDone(t *testing.T) {
+	for _, v := range []int{3, 4, 5} {
+		u := newUploading(t, bulk)
+		u.srv.Always("/f", UploadAll(only(v), nth("POST", 9-v, UploadCut(bulk.Size)), UploadWhen("PATCH", UploadEdit(func(status int, h http.Header) int {
+			h.Set(map[bool]string{true: "Upload-Incomplete", false: "Upload-Complete"}[v == 3], map[bool]string{true: "?0", false: "?1"}[v == 3])
+			h.Set("Upload-Offset", strconv.FormatInt(bulk.Size, 10))
+			return 409 // and what the append has asked for is done
+		}))))
+		u.uploaded(u.retried(2))
+		u.asked(after(v, fmt.Sprintf("POST, HEAD, PATCH %d, HEAD", bulk.Size)))
+	}
+}
+
 // Without a 104 of the version that was asked for, to a place where a request may go, nothing is gone on from.
 func TestResumableUnannounced(t *testing.T) {
 	for name, step := range map[string]UploadStep{

@@ -5,8 +5,8 @@
 // a resume that the server does not honour, or ranges shorter than asked for need them. A large download sends more at once,
 // over further connections, as long as each of them makes it faster: spread.go conducts, ramp.go says how many, pieces.go
 // which bytes, segment.go is one of them. An upload that the server has named goes on where it was cut: resumable.go conducts,
-// uploadanswer.go judges, interop.go and tus.go are what is spoken. One in parts (multipart.go) sends those side by side
-// (parallel.go) and completes them (completion.go).
+// uploadcareful.go asks first, uploadanswer.go judges, interop.go and tus.go are what is spoken. One in parts (multipart.go) sends
+// those side by side (parallel.go) and completes them (completion.go).
 package transfer
 
 import (

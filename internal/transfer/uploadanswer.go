@@ -66,6 +66,8 @@ func (u *upload) judge(resp *http.Response) (*http.Response, error) {
 	limits := p.limits(resp.Header)
 	u.learn(limits)
 	switch status := resp.StatusCode; {
+	case status == http.StatusConflict && !r.creation && s.Version < 6: // before that no target answers an append
+		u.at = -1
 	case complete && r.to == u.size && (status/100 != 2 || !told || offset == u.size):
 		if status >= 400 { // the target's last word: there is nothing to go on from
 			u.forget()

@@ -13,8 +13,8 @@ type support struct {
 	limits  uploadLimits
 }
 
-// createEmpty makes the upload by a request without content, where the server has said that it knows such (careful creation,
-// draft-ietf-httpbis-resumable-upload-12 §4.2): the upload has a name and limits before anything of the body leaves, and
+// createEmpty makes the upload by a request without content, where the server has said that it knows such ("careful upload
+// creation" of draft-ietf-httpbis-resumable-upload): the upload has a name and limits before anything of the body leaves, and
 // that in a final answer, which no proxy swallows. Neither a response nor an error, and no state: it is not to be had this way.
 func (u *upload) createEmpty() (*http.Response, error) {
 	if u.known() != nil || u.asked() != task.ResumableIETF || u.size == 0 {
@@ -56,7 +56,7 @@ func (u *upload) createEmpty() (*http.Response, error) {
 	return resp, err
 }
 
-// askSupport asks the target for which version it knows (§4.1). A server tells that for the version that it is asked
+// askSupport asks the target for the versions that it may know. A server tells that for the version that it is asked
 // for, so that there are up to three requests. One that is refused or redirected is one that has said nothing.
 func (u *upload) askSupport() (support, error) {
 	for v := interop(8); v >= 6; {
@@ -97,7 +97,7 @@ func (u *upload) options(v interop) (*http.Response, error) {
 	return u.send(u.rt, req)
 }
 
-// offered says whether an answer to OPTIONS offers uploads of this version. A media range is no offer (§4.1.2).
+// offered says whether an answer to OPTIONS offers uploads of this version. A media range is no offer.
 func (v interop) offered(h http.Header) bool {
 	if v < 8 {
 		return hasField(h, limitField)

@@ -223,6 +223,62 @@ func TestAskedInVain(t *testing.T) {
 	if !err.(*task.Error).Unsent {
 		t.Errorf("%v may not be sent again", err)
 	}
+
+	u = newCareful(t, bulk) // and who answers, and is then gone
+	rt := u.a.RoundTripper
+	u.a.RoundTripper = roundTripper(func(req *http.Request) (*http.Response, error) {
+		if req.Method == "POST" {
+			req = req.Clone(req.Context())
+			req.URL.Host = "127.0.0.1:1"
+		}
+		return rt.RoundTrip(req)
+	})
+	res, err := u.attempt()
+	wantCode(t, err, task.CannotConnect)
+	if !err.(*task.Error).Unsent || !res.Unsent {
+		t.Errorf("%v may not be sent again, %v", err, res.Unsent)
+	}
+	u.asked("OPTIONS")
+}
+
+// An upload that was made by an empty request goes on as any does.
+func TestCarefulFaults(t *testing.T) {
+	const at = 200_000
+	for name, c := range map[string]struct {
+		head, patch UploadStep
+		attempts    int
+		asked       string // after the creation
+	}{
+		"cut":         {nil, UploadCut(at), 2, "PATCH 0, HEAD, PATCH 200000"},
+		"conflict":    {nil, UploadConflicts(), 1, "PATCH 0, HEAD, PATCH 0"},
+		"goes back":   {UploadRollsBack(50_000), UploadCut(at), 2, "PATCH 0, HEAD, PATCH 150000"},
+		"5xx":         {UploadStatus(503), UploadStatus(500), 3, "PATCH 0, HEAD, HEAD, PATCH 0"},
+		"lost answer": {nil, UploadLosesAnswer(), 2, "PATCH 0, HEAD"},
+		"early":       {nil, UploadEarly(at, 500), 2, ""},
+		"all is here": {nil, UploadCut(bulk.Size), 2, "PATCH 0, HEAD, PATCH 600000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for v := 6; v <= 8; v++ {
+				u := newCareful(t, bulk, UploadVersions(v))
+				steps := []UploadStep{nth("PATCH", 1, c.patch)}
+				if c.head != nil {
+					steps = append(steps, nth("HEAD", 1, c.head))
+				}
+				u.srv.Always("/f", UploadAll(steps...))
+				u.uploaded(u.retried(c.attempts))
+				if want := strings.Repeat("OPTIONS, ", 9-v) + "POST, " + c.asked; c.asked != "" {
+					u.asked(want)
+				}
+			}
+		})
+	}
+	for _, status := range []int{404, 410} { // nothing of it was sent in the second attempt
+		u := newCareful(t, vast)
+		u.srv.Always("/f", UploadAll(nth("PATCH", 1, UploadCut(at)), nth("HEAD", 1, UploadForgets(status))))
+		u.attempt()
+		u.uploaded(u.retried(1))
+		u.asked("OPTIONS, POST, PATCH 0, HEAD, OPTIONS, POST, PATCH 0")
+	}
 }
 
 // A large body that has left is not sent again for its version, as the answer may be to it.

@@ -154,9 +154,12 @@ func TestUploadDigestOfServer(t *testing.T) {
 func TestUploadIsHashedOnce(t *testing.T) {
 	u := newCareful(t, bulk)
 	u.a.Spec.Upload.Digests = []string{digestsOf(bulk)["sha-512"], digestsOf(bulk)["md5"]}
-	opened, read, _ := fromCounted(u.a, bulk)
+	opened, read, closed := fromCounted(u.a, bulk)
 	u.srv.Always("/f", nth("PATCH", 1, UploadStatus(503)))
 	u.attempt()
+	for range opened.Load() {
+		<-closed
+	}
 	before := read.Load()
 	u.uploaded(u.retried(1))
 	if n := read.Load() - before; n != bulk.Size {

@@ -84,11 +84,22 @@ func TestServerHasMoreThanWasSent(t *testing.T) {
 	}
 
 	u = heldUpload(t, bulk, 200_000) // an earlier process has ended without a word
-	u.last.state.Whole = true
+	u.last.state.Sent, u.last.state.Whole = 200_000, true
 	more(u, nth("HEAD", 1, UploadAdvances(10_000, bulk)))
 	u.retried(1)
 	if up := u.srv.Uploads(); len(up) != 1 || up[0].Check(bulk) != nil {
 		t.Errorf("%+v", up)
+	}
+}
+
+// What an upload that was lost had sent is not what its successor may have.
+func TestSentBeginsAnew(t *testing.T) {
+	u := newCareful(t, Body{Seed: 8, Size: 1_000_000}, UploadLimits(UploadLimit{MaxAppendSize: 200_000}))
+	u.srv.Always("/f", UploadAll(nth("PATCH", 3, UploadForgets(404)), nth("PATCH", 5, UploadConflicts()), nth("HEAD", 1, UploadAdvances(250_000, u.body))))
+	_, err := u.attempt()
+	wantCode(t, err, task.BadServerResponse)
+	if !strings.Contains(err.Error(), "somebody else") {
+		t.Errorf("%v; asked %s", err, u.methods())
 	}
 }
 
