@@ -2,6 +2,7 @@ package urlsession
 
 import (
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -108,7 +109,7 @@ func TestResumableOfRequests(t *testing.T) {
 		r := Put("http://example.com/", Bytes([]byte("x")))
 		r.Resumable = how
 		spec, _, err := s.newSpec(task.Upload, r)
-		if err != nil || (spec.Upload == nil) != (want == nil) || want != nil && *spec.Upload != *want {
+		if err != nil || (spec.Upload == nil) != (want == nil) || want != nil && !reflect.DeepEqual(spec.Upload, want) {
 			t.Errorf("%v: %+v, %v", how, spec.Upload, err)
 		}
 	}
