@@ -12,6 +12,7 @@ import (
 // state is what one script has started.
 type state struct {
 	servers map[string]*urlsessiontest.Server
+	uploads map[string]*urlsessiontest.UploadServer
 	proxies map[string]*urlsessiontest.Proxy
 	runs    map[string]*process
 	last    *process
@@ -22,6 +23,7 @@ type stateKey struct{}
 func newState() *state {
 	return &state{
 		servers: make(map[string]*urlsessiontest.Server),
+		uploads: make(map[string]*urlsessiontest.UploadServer),
 		proxies: make(map[string]*urlsessiontest.Proxy),
 		runs:    make(map[string]*process),
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ type uploadFlags struct {
 	sharedFlags
 	bodyFlags
 	method string
+	resume string // a file; empty: none
 }
 
 func newUpload() *cobra.Command {
@@ -32,6 +34,7 @@ A file is sent by PUT, to the URL as it is, or under the file's name where the U
 POST. The response's body is not shown: urlsession data shows it.
 
 An upload that is cut goes on from what the server has, where the server speaks the IETF's protocol for that, or tus (--resumable).
+Interrupted, it is dropped there; with --resume FILE it is not, and the same command goes on.
 
 With --session ID the daemon does it: a file is read by it, and must stay as it is; anything else is copied to it first.`,
 		Example: `  urlsession upload film.mov https://example.com/films/
@@ -45,6 +48,7 @@ With --session ID the daemon does it: a file is read by it, and must stay as it 
 	f.bodyFlags.register(cmd)
 	f.sharedFlags.register(cmd)
 	p.StringVar(&f.resumable, "resumable", "auto", "go on with an upload that was cut by `METHOD`: auto, ietf, tus or no")
+	p.StringVar(&f.resume, "resume", "", "keep in `FILE` what an interrupted or failed upload goes on from, and go on from what is there")
 	return cmd
 }
 
@@ -77,6 +81,14 @@ func (f *uploadFlags) run(cmd *cobra.Command, args []string) error {
 	j := job{item: item{url: target}, start: func(ctx context.Context, s *urlsession.Session) (*urlsession.Task, error) {
 		return s.UploadTask(ctx, request)
 	}}
+	if cmd.Flags().Changed("resume") {
+		if j.resume, err = f.resumeFrom(args, request); err != nil {
+			return err
+		}
+		j.start = func(ctx context.Context, s *urlsession.Session) (*urlsession.Task, error) {
+			return j.resume.start(ctx, s, request)
+		}
+	}
 	if f.session != "" {
 		return f.inBackground(cmd, std, single(j))
 	}
@@ -85,6 +97,26 @@ func (f *uploadFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	return r.all(single(j), 1)
+}
+
+// resumeFrom is --resume, of an upload that can be gone on from: that of one file, in this process.
+func (f *uploadFlags) resumeFrom(args []string, request urlsession.Request) (*resumeFile, error) {
+	if f.resume == "" {
+		return nil, usagef("--resume needs a file's name")
+	}
+	if f.session != "" {
+		return nil, usagef("--resume and --session: the daemon goes on with an upload by itself")
+	}
+	if f.given() || len(args) != 2 {
+		return nil, usagef("--resume goes on with the upload of one FILE alone")
+	}
+	if info, err := os.Stat(args[0]); args[0] == "-" || err == nil && !info.Mode().IsRegular() {
+		return nil, usagef("--resume needs a regular file, which is still there when the upload goes on")
+	}
+	if f.resumable == "no" {
+		return nil, usagef("--resume and --resumable no contradict each other")
+	}
+	return openResumeFile(f.resume, args[0], request.URL)
 }
 
 // request is method, URL, body and the body's Content-Type.
