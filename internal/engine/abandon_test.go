@@ -16,8 +16,8 @@ import (
 type deletions struct {
 	answers chan struct{} // nil: at once
 
-	mu                  sync.Mutex
-	all, at, most, late int
+	mu            sync.Mutex
+	all, at, most int
 }
 
 func (d *deletions) RoundTrip(req *http.Request) (*http.Response, error) {
