@@ -112,7 +112,7 @@ const (
 	ErrDigestMismatch           Code = -4001 // the error names both values
 	ErrDestinationExists        Code = -4002 // see Conflict
 	ErrSourceChanged            Code = -4003 // an upload's file is not what it was
-	ErrResumeDataUnusable       Code = -4004 // the part file is gone or does not match
+	ErrResumeDataUnusable       Code = -4004 // the part file, or the file that is uploaded, is gone or does not match
 	ErrSessionInvalidated       Code = -4005 // the session was invalidated or closed
 )
 

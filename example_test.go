@@ -265,6 +265,49 @@ func ExampleTask_CancelForResumeData() {
 	// 206 go.tar.gz
 }
 
+func ExampleSession_UploadTaskWithResumeData() {
+	srv := urlsessiontest.NewUploadServer()
+	defer srv.Close()
+	srv.Script("/films", urlsessiontest.UploadStall(1<<20, urlsessiontest.Forever))
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	film := filepath.Join(dir, "film.mov")
+	if err := os.WriteFile(film, make([]byte, 3<<20), 0o600); err != nil {
+		log.Fatal(err)
+	}
+	s, err := urlsession.New(urlsession.Ephemeral())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	ctx := context.Background()
+	t, err := s.UploadTask(ctx, urlsession.Post(srv.URL+"/films", urlsession.File(film)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := srv.WaitReceived(ctx, 1<<20); err != nil {
+		log.Fatal(err)
+	}
+	data, err := t.CancelForResumeData(ctx) // to be kept, as by os.WriteFile(name, data, 0o600)
+	if err != nil {
+		log.Fatal(err)
+	}
+	t, err = s.UploadTaskWithResumeData(ctx, data)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := t.Wait(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(srv.Received() == 3<<20, "nothing was sent twice")
+	// Output:
+	// true nothing was sent twice
+}
+
 func ExampleSession_Events() {
 	srv := origin()
 	defer srv.Close()

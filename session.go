@@ -215,6 +215,9 @@ func (s *Session) DownloadTaskWithResumeData(ctx context.Context, data []byte) (
 	if err != nil {
 		return nil, publicError(op, err)
 	}
+	if d.Upload != nil {
+		return nil, &Error{Op: op, Code: ErrResumeDataUnusable, Err: errors.New("they are of an upload; give them to Session.UploadTaskWithResumeData")}
+	}
 	r := Get(d.URL)
 	r.Header = d.Header
 	spec, _, err := s.newSpec(task.Download, r)
@@ -223,6 +226,47 @@ func (s *Session) DownloadTaskWithResumeData(ctx context.Context, data []byte) (
 	}
 	spec.Download = &task.DownloadSpec{Destination: d.Destination, Path: d.Path, Folder: d.Folder, Conflict: d.Conflict,
 		Digests: d.Digests, DigestFile: d.DigestFile, Resume: d}
+	id, err := s.svc.Create(ctx, spec, nil)
+	if err != nil {
+		return nil, publicError(op, err)
+	}
+	return s.handles.handle(s, id), nil
+}
+
+// UploadTaskWithResumeData makes an upload that goes on from what Task.CancelForResumeData or Task.ResumeData returned, also in
+// another process: the server is asked how much it has, and gets the rest. Where the file is gone, or is not the one that
+// was sent, it is ErrResumeDataUnusable; one that changes later fails the task with ErrSourceChanged. A server that has
+// forgotten the upload gets it anew, once, where that can be: see docs/uploads.md. Method, Header, Digests, Resumable, Multipart,
+// RetryUnsafe and FailOnHTTPError are those of the first request; all else of it is at its default.
+func (s *Session) UploadTaskWithResumeData(ctx context.Context, data []byte) (*Task, error) {
+	const op = "create upload task"
+	d, err := task.ParseResumeData(data)
+	if err != nil {
+		return nil, publicError(op, err)
+	}
+	unusable := func(file string, err error) (*Task, error) {
+		return nil, &Error{Op: op, URL: file, Code: ErrResumeDataUnusable, Err: err}
+	}
+	if d.Upload == nil {
+		return unusable("", errors.New("they are of a download; give them to Session.DownloadTaskWithResumeData"))
+	}
+	file := d.Upload.Path
+	_, info, err := statSource(op, file)
+	switch {
+	case errors.Is(err, ErrFileDoesNotExist):
+		return unusable(file, errors.New("the file is gone; put it back, or upload another anew"))
+	case err != nil:
+		return nil, err
+	}
+	if what := d.Upload.Source.Changed(sourceOf(info)); what != "" {
+		return unusable(file, fmt.Errorf("%s since the upload began; upload it anew", what))
+	}
+	spec, _, err := s.newSpec(task.Upload, Request{Method: d.Upload.Method, URL: d.URL, Header: d.Header, Body: File(file)})
+	if err != nil {
+		return nil, err
+	}
+	d.Header = spec.Request.Header
+	d.SetUpload(&spec)
 	id, err := s.svc.Create(ctx, spec, nil)
 	if err != nil {
 		return nil, publicError(op, err)

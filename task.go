@@ -111,17 +111,19 @@ func (t *Task) Resume(ctx context.Context) error {
 }
 
 // Cancel ends the task with ErrCancelled. It returns at once; Wait says when the task has ended. A download's part file
-// is kept: the same download goes on from it. On a task that has ended it does nothing.
+// is kept: the same download goes on from it. What the server holds of an upload is dropped there. On a task that has ended
+// it does nothing.
 func (t *Task) Cancel(ctx context.Context) error {
 	return publicError("cancel task", t.s.svc.Cancel(ctx, t.id))
 }
 
-// CancelForResumeData cancels a download, waits until it has ended, and returns what Session.DownloadTaskWithResumeData
-// goes on from. A download that left nothing to go on from (it succeeded first, or holds no byte, or its server gives no
-// means to go on safely) is ErrResourceUnavailable.
+// CancelForResumeData cancels a download or the upload of a File, waits until it has ended, and returns what
+// Session.DownloadTaskWithResumeData or UploadTaskWithResumeData goes on from. What the server holds of an upload stays
+// there. A task that left nothing to go on from (it succeeded first, or holds no byte, or its server gives no means to go on
+// safely, or it was cancelled already) is ErrResourceUnavailable.
 func (t *Task) CancelForResumeData(ctx context.Context) ([]byte, error) {
-	if err := t.Cancel(ctx); err != nil {
-		return nil, err
+	if err := t.s.svc.CancelForResumeData(ctx, t.id); err != nil {
+		return nil, publicError("cancel task for resume data", err)
 	}
 	if _, err := t.s.wait(ctx, t.id); err != nil {
 		return nil, err
@@ -129,8 +131,12 @@ func (t *Task) CancelForResumeData(ctx context.Context) ([]byte, error) {
 	return t.ResumeData(ctx)
 }
 
-// ResumeData is what a download that failed or was cancelled left to go on from; see CancelForResumeData. It is JSON,
-// which names the part file and holds the URL and the header as they are, with any secret in them.
+// ResumeData is what a download or an upload that failed or was cancelled left to go on from; see CancelForResumeData. An upload
+// leaves it where its body is a File and its server has named it, or has parts of it; one whose answer was an HTTP error does too. Of
+// such an upload that is under way it is what a process that is killed would leave, to be kept before: it is used once the task is no
+// more.
+// It is JSON, which names the file and holds URLs and headers as they are, with any secret in them: whoever has that of an
+// upload may go on with it.
 func (t *Task) ResumeData(ctx context.Context) ([]byte, error) {
 	rec, err := t.s.svc.Task(ctx, t.id)
 	if err != nil {
@@ -139,16 +145,27 @@ func (t *Task) ResumeData(ctx context.Context) ([]byte, error) {
 	if rec.ResumeData != nil {
 		return rec.ResumeData.Encode(), nil
 	}
-	why := "it held nothing that can be gone on from; start it anew"
+	return nil, &Error{Op: "get resume data", URL: task.Redact(rec.Spec.Request.URL), Code: ErrResourceUnavailable, Err: errors.New(withoutResumeData(&rec))}
+}
+
+// withoutResumeData is why a task has no resume data.
+func withoutResumeData(rec *task.Record) string {
+	body := rec.Spec.Request.Body
 	switch {
-	case rec.Spec.Kind != task.Download:
-		why = "only a download leaves resume data"
+	case rec.Spec.Kind == task.Data:
+		return "only a download or an upload leaves resume data"
 	case rec.State != task.Completed:
-		why = "the download has not ended; use CancelForResumeData"
+		return "the " + string(rec.Spec.Kind) + " has not ended; use CancelForResumeData"
 	case rec.Failure == nil:
-		why = "the download succeeded"
+		return "the " + string(rec.Spec.Kind) + " succeeded"
+	case rec.Spec.Kind == task.Upload && (body == nil || body.Source == nil || body.Spooled):
+		return "its body was no File, and is not there any more; start it anew"
+	case rec.Spec.Kind == task.Upload && rec.Failure.Code == task.Cancelled && !rec.KeepUpload:
+		return "it was cancelled, and what the server held of it dropped; use CancelForResumeData"
+	case rec.Spec.Kind == task.Upload:
+		return "the server holds nothing of it that can be gone on from; start it anew"
 	}
-	return nil, &Error{Op: "get resume data", URL: task.Redact(rec.Spec.Request.URL), Code: ErrResourceUnavailable, Err: errors.New(why)}
+	return "it held nothing that can be gone on from; start it anew"
 }
 
 // SetPriority changes the task's priority among those that wait for the same host; it is above 0, up to 1.

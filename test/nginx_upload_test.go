@@ -75,8 +75,8 @@ func nginxBefore(t *testing.T, url, buffering string, host bool) string {
 	return "http://" + address
 }
 
-// uploads runs urlsession upload with a file of body's bytes, in a folder of its own.
-func uploads(t *testing.T, body urlsessiontest.Body, args ...string) error {
+// uploading runs urlsession upload with a file of body's bytes, in a folder of its own.
+func uploading(t *testing.T, body urlsessiontest.Body, args ...string) error {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "film.mov"), body.Bytes(), 0o600); err != nil {
@@ -122,7 +122,7 @@ func TestUploadThroughNginx(t *testing.T) {
 					urlsessiontest.UploadCut(cut.n)(r)
 				}
 			})
-			err := uploads(t, body, "--timeout", "1s", "--resumable", how, "film.mov", nginxBefore(t, origin.URL, buffering, true)+"/film")
+			err := uploading(t, body, "--timeout", "1s", "--resumable", how, "film.mov", nginxBefore(t, origin.URL, buffering, true)+"/film")
 			whole := 0
 			for _, up := range origin.Uploads() {
 				if up.Complete {
@@ -164,7 +164,7 @@ func TestTusThroughNginx(t *testing.T) {
 			}
 			t.Cleanup(srv.Close)
 			proxy := nginxBefore(t, strings.TrimSuffix(srv.URL, "/files/"), buffering, host)
-			if err := uploads(t, body, "-X", "POST", "--resumable", "tus", "film.mov", proxy+"/files/"); err != nil {
+			if err := uploading(t, body, "-X", "POST", "--resumable", "tus", "film.mov", proxy+"/files/"); err != nil {
 				t.Errorf("buffering %s: %v", buffering, err)
 			}
 			if again := faults.Received() - body.Size; again != 0 {

@@ -12,6 +12,7 @@ import (
 // state is what one script has started.
 type state struct {
 	servers map[string]*urlsessiontest.Server
+	uploads map[string]*urlsessiontest.UploadServer
 	proxies map[string]*urlsessiontest.Proxy
 	stores  map[string]*urlsessiontest.MultipartServer
 	objects map[string]*urlsessiontest.Multipart // by their keys
@@ -24,6 +25,7 @@ type stateKey struct{}
 func newState() *state {
 	return &state{
 		servers: make(map[string]*urlsessiontest.Server),
+		uploads: make(map[string]*urlsessiontest.UploadServer),
 		proxies: make(map[string]*urlsessiontest.Proxy),
 		stores:  make(map[string]*urlsessiontest.MultipartServer),
 		objects: make(map[string]*urlsessiontest.Multipart),

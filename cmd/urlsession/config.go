@@ -16,7 +16,7 @@ import (
 )
 
 // perRun are the flags that mean one run, so that a default for them would be a trap.
-var perRun = []string{"help", "input", "output", "checksum", "multipart", "data", "form", "session", "detach", "state"}
+var perRun = []string{"help", "input", "output", "checksum", "multipart", "resume", "data", "form", "session", "detach", "state"}
 
 // configFile is $XDG_CONFIG_HOME/urlsession/config.toml; empty where there is no such folder: XDG says that a relative
 // path there is to be ignored.

@@ -129,6 +129,8 @@ func remedy(e *urlsession.Error) string {
 		return "lower -j, or raise the limit of open files (ulimit -n)"
 	case e.Code == urlsession.ErrDestinationExists:
 		return "see --replace and --rename"
+	case e.Code == urlsession.ErrResumeDataUnusable:
+		return "to begin anew, remove the file that --resume names"
 	case e.Code == urlsession.ErrCertificateUnknownRoot:
 		return "see --cacert"
 	case e.Code == urlsession.ErrClientCertRequired:

@@ -16,6 +16,7 @@ type job struct {
 	download *urlsession.Download
 	upload   *urlsession.Request
 	start    func(context.Context, *urlsession.Session) (*urlsession.Task, error)
+	resume   *resumeFile // upload's --resume; nil: there is none
 	// output takes the body of a task whose request has Stream; nil: the body goes elsewhere.
 	output *output
 	// ended is told how the task has ended, and says how that is to be told; nil: nobody is.
@@ -48,6 +49,9 @@ type run struct {
 
 	mu     sync.Mutex
 	failed bool
+
+	keeping sync.Mutex
+	kept    *urlsession.Task // that is cancelled for its resume data; nil: none
 }
 
 // open makes the session and begins to show progress; to is where a body is streamed to, or nil. Its end is (*run).all.
@@ -162,17 +166,48 @@ func (r *run) transfer(j job) error {
 		_, err := r.session.Download(context.Background(), j.download.Request, j.download.Destination)
 		return err
 	}
-	t, err := j.create(context.Background(), r.session)
+	t, err := r.make(j)
 	if err != nil {
 		return err
 	}
 	end := r.progress.begin(label(j.item), t)
-	err = r.follow(t, j)
+	follow := r.follow
+	if j.resume != nil {
+		follow = r.keep
+	}
+	err = follow(t, j)
 	if j.ended != nil {
 		err = j.ended(context.Background(), t, err)
 	}
 	end(err)
 	return err
+}
+
+// keep is follow that has the job's resume file hold what the upload goes on from.
+func (r *run) keep(t *urlsession.Task, j job) error {
+	ended := j.resume.watch(t)
+	failed := r.follow(t, j)
+	ended()
+	left, err := j.resume.settle(t, failed)
+	if err != nil {
+		r.fail(j.where, j.url, &urlsession.Error{Op: "write resume data", URL: j.resume.path, Code: urlsession.ErrCannotWriteFile, Err: err})
+	}
+	if r.hint = "; the server has nothing of it that could be gone on from"; left && err == nil {
+		r.hint = "; the same command again goes on with the upload"
+	}
+	return failed
+}
+
+// make makes the job's task. One that has a file for it is cancelled for its resume data, from its beginning on.
+func (r *run) make(j job) (*urlsession.Task, error) {
+	if j.resume == nil {
+		return j.create(context.Background(), r.session)
+	}
+	r.keeping.Lock()
+	defer r.keeping.Unlock()
+	t, err := j.create(context.Background(), r.session)
+	r.kept = t
+	return t, err
 }
 
 // follow waits for a task's end. Its events are listened to only where somebody wants them.
@@ -231,6 +266,11 @@ func (r *run) fail(where, url string, err error) {
 // what it holds.
 func (r *run) end(cause error) {
 	r.stop(cause)
+	r.keeping.Lock()
+	defer r.keeping.Unlock()
+	if r.kept != nil {
+		_, _ = r.kept.CancelForResumeData(context.Background()) // settle has them
+	}
 	_ = r.session.InvalidateAndCancel(context.Background()) // in process it cannot fail
 }
 

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"net/http"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -16,6 +18,7 @@ type uploadFlags struct {
 	method   string
 	checksum checksumFlag
 	plan     string // --multipart
+	resume   string // a file; empty: none
 }
 
 func newUpload() *cobra.Command {
@@ -30,6 +33,7 @@ another method and by tus each is sent to the URL itself. -F and -d are sent by 
 data shows it.
 
 An upload that is cut goes on from what the server has, where the server speaks the IETF's protocol for that, or tus (--resumable).
+Interrupted, it is dropped there; with --resume FILE it is not, and the same command goes on.
 
 With --multipart a file goes in parts, side by side, to URLs that a store's owner has signed. PLAN is a JSON file, or - for
 standard input: {"parts": [URL, …], "complete": URL, "abort": URL, "partSize": BYTES}. Without "complete" and URL the parts that are
@@ -52,6 +56,7 @@ With --session ID the daemon does it: files are read by it, and must stay as the
 	f.manyFlags.register(cmd, "take at most `N` connections a file that goes in parts (default: as many as its host may have)")
 	f.sharedFlags.register(cmd)
 	p.StringVar(&f.resumable, "resumable", "auto", "go on with an upload that was cut by `METHOD`: auto, ietf, tus or no")
+	p.StringVar(&f.resume, "resume", "", "keep in `FILE` what an interrupted or failed upload goes on from, and go on from what is there")
 	return cmd
 }
 
@@ -80,6 +85,11 @@ func (f *uploadFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if changed("resume") {
+		if err := f.resumeFrom(args, inParts, &jobs[0]); err != nil {
+			return err
+		}
 	}
 	if f.session != "" {
 		return f.inBackground(cmd, std, sequence(jobs))
@@ -154,6 +164,38 @@ func (f *uploadFlags) finisher(target string, std stdio) (finish func(*urlsessio
 		r.URL = authorized
 		return nil
 	}, nil
+}
+
+// resumeFrom is --resume, of an upload that can be gone on from: that of one file, in this process.
+func (f *uploadFlags) resumeFrom(args []string, inParts bool, j *job) error {
+	if f.resume == "" {
+		return usagef("--resume needs a file's name")
+	}
+	if f.session != "" {
+		return usagef("--resume and --session: the daemon goes on with an upload by itself")
+	}
+	if inParts {
+		return usagef("--resume and --multipart: what of an upload in parts is there is printed, for the next plan")
+	}
+	if f.given() || len(args) != 2 {
+		return usagef("--resume goes on with the upload of one FILE alone")
+	}
+	if info, err := os.Stat(args[0]); args[0] == "-" || err == nil && !info.Mode().IsRegular() {
+		return usagef("--resume needs a regular file, which is still there when the upload goes on")
+	}
+	if f.resumable == "no" {
+		return usagef("--resume and --resumable no contradict each other")
+	}
+	request := *j.upload
+	resume, err := openResumeFile(f.resume, args[0], request.URL)
+	if err != nil {
+		return err
+	}
+	j.resume, j.upload = resume, nil
+	j.start = func(ctx context.Context, s *urlsession.Session) (*urlsession.Task, error) {
+		return resume.start(ctx, s, request)
+	}
+	return nil
 }
 
 // how is --resumable.

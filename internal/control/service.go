@@ -26,7 +26,7 @@ type Service interface {
 	Task(ctx context.Context, id task.ID) (task.Record, error)
 
 	// Tasks yields each task that has not ended, suspended ones too, and those ended ones that are still kept, in the
-	// order of their numbers.
+	// order of their numbers, without their resume data: those are capabilities, and for who asks for the one task.
 	Tasks(ctx context.Context) iter.Seq2[task.Record, error]
 
 	// Suspend and Resume nest. On a task that has ended they do nothing.
@@ -34,8 +34,13 @@ type Service interface {
 	Resume(ctx context.Context, id task.ID) error
 
 	// Cancel returns at once; the task ends with Cancelled, after the events that are already on their way, and its
-	// record then holds the resume data of what it held. On a task that has ended it does nothing.
+	// record then holds the resume data of what a download held. What a server holds of an upload is dropped there. On a task
+	// that has ended it does nothing.
 	Cancel(ctx context.Context, id task.ID) error
+
+	// CancelForResumeData is Cancel, but that what a server holds of an upload stays there, and the record holds the resume
+	// data of that. Of two cancellations the first decides.
+	CancelForResumeData(ctx context.Context, id task.ID) error
 
 	SetPriority(ctx context.Context, id task.ID, p task.Priority) error
 

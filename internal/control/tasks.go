@@ -66,6 +66,11 @@ func (c *Client) Cancel(ctx context.Context, id task.ID) error {
 	return c.call(ctx, request{op: "cancel task", method: http.MethodPost, path: taskPath(c.session, id, "cancel")}, nil)
 }
 
+// CancelForResumeData is Service.CancelForResumeData.
+func (c *Client) CancelForResumeData(ctx context.Context, id task.ID) error {
+	return c.call(ctx, request{op: "cancel task for resume data", method: http.MethodPost, path: taskPath(c.session, id, "cancel-for-resume-data")}, nil)
+}
+
 // SetPriority is Service.SetPriority.
 func (c *Client) SetPriority(ctx context.Context, id task.ID, p task.Priority) error {
 	return c.send(ctx, request{op: "set priority of task", method: http.MethodPut, path: taskPath(c.session, id, "priority")}, PriorityChange{p})

@@ -85,6 +85,13 @@ func (e *Engine) newRun(spec task.Spec, body io.Reader) *run {
 	if spec.Download != nil {
 		r.result.ResumeData = spec.Download.Resume // until an attempt has its own
 	}
+	if u := spec.Upload; u != nil && u.Resume != nil {
+		c := *u
+		r.rec.Upload, c.Resume = u.Resume, nil
+		r.rec.Spec.Upload = &c
+		r.first.sent.total.Store(r.rec.Upload.Offset)
+		r.rec.Counts = r.counts()
+	}
 	if spec.Suspended {
 		r.rec.State, r.rec.SuspendCount, r.rec.Since = task.Suspended, 1, time.Time{}
 	}

@@ -24,6 +24,7 @@ func (e *Engine) Close() error {
 	}
 	err := e.end(context.Background(), true)
 	if err == nil {
+		e.abandoned.hurry()
 		e.attempts.Wait()
 	}
 	if e.lasting != nil {

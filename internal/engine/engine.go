@@ -129,8 +129,9 @@ type Engine struct {
 	unattended func()
 	audience   audience
 
-	attempts sync.WaitGroup // goroutines
-	changed  signal         // the session's log has grown, or an attempt has begun
+	attempts  sync.WaitGroup // goroutines
+	changed   signal         // the session's log has grown, or an attempt has begun
+	abandoned abandoned
 
 	mu         sync.Mutex
 	alive      int                  // tasks that have not ended
@@ -248,6 +249,7 @@ func (e *Engine) TasksAfter(ctx context.Context, after task.ID) iter.Seq2[task.R
 				} else {
 					e.explain(&rec)
 				}
+				rec.ResumeData = nil
 				if !yield(rec, nil) {
 					return
 				}
@@ -269,8 +271,7 @@ func (e *Engine) inMemory(id task.ID) (task.Record, bool) {
 
 // explain says of a record from the store what its task waits for, where that is not stored; see snapshot.
 func (e *Engine) explain(rec *task.Record) {
-	rec.Answered = nil
-	withoutURLs(rec)
+	conceal(rec, false)
 	if w := rec.Waiting; rec.State == task.Running && !rec.AwaitsAnswer() && (w == nil || w.Until.Before(time.Now())) {
 		rec.Waiting = e.queueWait(rec, originOf(rec.Spec.Request.URL), rec.Since)
 	}
@@ -289,6 +290,11 @@ func (e *Engine) Resume(_ context.Context, id task.ID) error {
 // Cancel is Service.Cancel.
 func (e *Engine) Cancel(_ context.Context, id task.ID) error {
 	return e.change("cancel task", id, (*run).cancelLocked)
+}
+
+// CancelForResumeData is Service.CancelForResumeData.
+func (e *Engine) CancelForResumeData(_ context.Context, id task.ID) error {
+	return e.change("cancel task for resume data", id, (*run).keepUploadLocked)
 }
 
 // SetPriority is Service.SetPriority.

@@ -208,6 +208,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 		e.expiry.Stop()
 	}
 	e.mu.Unlock()
+	e.abandoned.hurry()
 	e.interrupt((*run).interruptible)
 	done := make(chan struct{})
 	go func() {

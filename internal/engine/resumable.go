@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"context"
+	"net/http"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -112,6 +112,33 @@ func withoutURLs(rec *task.Record) {
 	rec.Spec.Upload = &upload
 }
 
+// conceal takes out of a record what nobody but an attempt is told. What a server holds of an upload that has not ended is told as
+// the resume data that it would leave if its process were killed now, but for one in parts, whose plan may be of megabytes.
+func conceal(rec *task.Record, underWay bool) {
+	if u := rec.Upload; u != nil && u.Protocol != task.ResumableParts {
+		killed := *rec
+		killed.UnderWay = rec.UnderWay || underWay
+		rec.ResumeData = task.UploadResumeData(&killed)
+	}
+	rec.Answered = nil
+	withoutURLs(rec)
+}
+
+// leaves is the resume data of a task that ends. What a server holds of an upload that succeeded is of no account any more; that of
+// a cancelled one is dropped there, unless it was cancelled for its resume data. r.mu is held.
+func (r *run) leaves(res transfer.Result, err error) *task.ResumeData {
+	switch {
+	case r.kind != task.Upload && err != nil:
+		return res.ResumeData
+	case r.kind != task.Upload, err == nil && (res.Response == nil || res.Response.Status < http.StatusBadRequest):
+		return nil
+	case r.rec.State == task.Canceling && !r.rec.KeepUpload:
+		r.abandonUpload()
+		return nil
+	}
+	return task.UploadResumeData(&r.rec)
+}
+
 // abandonUpload tells the server of a task that is cancelled that nothing more of its upload comes. r.mu is held.
 func (r *run) abandonUpload() {
 	u := r.rec.Spec.Upload
@@ -122,16 +149,6 @@ func (r *run) abandonUpload() {
 	if drops {
 		r.rec.Upload = nil
 	}
-	spec, rt := r.rec.Spec, r.e.rt
-	if r.e.chain != nil {
-		var err error
-		if rt, err = r.e.chain(&spec); err != nil {
-			return
-		}
-	}
-	if rt == nil {
-		return
-	}
-	a := &transfer.Attempt{ID: r.id, Number: r.rec.Attempt, Spec: &spec, Upload: r.rec.Upload, Answered: r.rec.Answered, RoundTripper: rt}
-	r.e.attempts.Go(func() { transfer.Abandon(context.Background(), a) })
+	spec := r.rec.Spec
+	r.e.abandon(&transfer.Attempt{ID: r.id, Number: r.rec.Attempt, Spec: &spec, Upload: r.rec.Upload, Answered: r.rec.Answered})
 }

@@ -265,12 +265,10 @@ func (r *run) complete(res transfer.Result, err error) {
 
 	now := time.Now()
 	r.phase = finished
-	if r.rec.State == task.Canceling && err != nil {
-		r.abandonUpload()
-	}
+	left := r.leaves(res, err)
 	r.rec.Upload = handedBack(r.rec.Upload)
 	r.rec.State, r.rec.Ended, r.rec.Waiting = task.Completed, now, nil
-	r.rec.UnderWay, r.rec.Next, r.rec.Commit, r.rec.ResumeData, r.rec.Answered = false, time.Time{}, nil, nil, nil
+	r.rec.UnderWay, r.rec.Next, r.rec.Commit, r.rec.ResumeData, r.rec.Answered = false, time.Time{}, nil, left, nil
 	if !r.rec.Since.IsZero() {
 		r.rec.Active += now.Sub(r.rec.Since)
 		r.rec.Since = time.Time{}
@@ -290,7 +288,7 @@ func (r *run) complete(res transfer.Result, err error) {
 		done.Text = responseText(res.Body)
 	} else {
 		f := task.FailureOf(err)
-		r.rec.Failure, r.rec.ResumeData = f, res.ResumeData
+		r.rec.Failure = f
 		done.Code, done.Message, done.Failure = f.Code, f.Text(), f
 		if f.Status != 0 {
 			done.Status = f.Status
@@ -458,6 +456,12 @@ func (r *run) cancelLocked() error {
 	return nil
 }
 
+// keepUploadLocked is cancelLocked that has the server keep what it holds of an upload. Of two cancellations the first decides.
+func (r *run) keepUploadLocked() error {
+	r.rec.KeepUpload = r.rec.KeepUpload || r.rec.State != task.Canceling
+	return r.cancelLocked()
+}
+
 // unlock releases r.mu. Once the task has ended it closes the body, which is the caller's code, and may ask for the task.
 func (r *run) unlock() {
 	if r.e.lasting != nil {
@@ -478,8 +482,7 @@ func (r *run) counts() task.Counts { return r.progress.Load().counts() }
 // snapshot is the record with what changes by the moment, and without what nobody but an attempt is told. r.mu is held.
 func (r *run) snapshot() task.Record {
 	rec := r.rec
-	rec.Answered = nil
-	withoutURLs(&rec)
+	conceal(&rec, r.phase == attempting)
 	if r.phase == attempting {
 		rec.Counts = r.counts()
 		rec.Counts.Rate = r.progress.Load().rate()

@@ -137,6 +137,7 @@ func (o *object) record(r *Record) {
 	}
 	o.optionalText("path", r.Path)
 	o.optionalText("digest", r.Digest)
+	o.optionalBoolean("keepUpload", r.KeepUpload)
 	if r.ResumeData != nil {
 		o.other("resumeData", r.ResumeData)
 	}

@@ -114,6 +114,21 @@ type Source struct {
 	Inode   uint64    `json:"inode"`
 }
 
+// Changed says what of a file that is now as now is not as in s; empty: it is the same. The device is not looked at. The kernel
+// numbers devices anew at each boot and mount (NVMe, btrfs, NFS, overlays), and an upload that goes on after a reboot must not
+// be told that its file has changed; a file on another device that agrees in the three is a copy.
+func (s *Source) Changed(now *Source) string {
+	switch {
+	case now.Inode != s.Inode:
+		return "another file has its name now"
+	case now.Size != s.Size:
+		return fmt.Sprintf("it has %d bytes now, and had %d", now.Size, s.Size)
+	case !now.ModTime.Equal(s.ModTime):
+		return "it was written to"
+	}
+	return ""
+}
+
 // DownloadSpec is what a download is asked beyond its request.
 type DownloadSpec struct {
 	// Destination as the user gave it, which the part file's key is made of. Empty: a temporary file, which is the
@@ -357,8 +372,11 @@ type Record struct {
 	Path    string   `json:"path,omitempty"`    // a download's file
 	Digest  string   `json:"digest,omitempty"`  // a download's verified digest, "sha-256=HEX"; empty: none was asked
 
-	// ResumeData is what a download that did not succeed leaves to be gone on from; nil where nothing is held. In the
-	// background it is kept of each attempt that has ended.
+	// KeepUpload says that the task is cancelled for its resume data: the server is not told to drop what it holds of an upload.
+	KeepUpload bool `json:"keepUpload,omitempty"`
+	// ResumeData is what a task that did not succeed leaves to be gone on from; nil where nothing is held. Of a download in the
+	// background it is kept of each attempt that has ended, of an upload from its end on; before that, who asks for the task is told
+	// what Upload comes to.
 	ResumeData *ResumeData `json:"resumeData,omitempty"`
 
 	// Version counts the writes of this record, for the store's compare-and-swap.

@@ -228,6 +228,9 @@ func FuzzResumeData(f *testing.F) {
 	f.Add([]byte(`{"version":1,"url":"http://h/","part":"/p","total":3,"held":[[0,1]]}`))
 	f.Add([]byte(`{"version":1,"url":"http://h/","part":"/p","total":-1,"held":[[9223372036854775806,9223372036854775807]]}`))
 	f.Add([]byte(`null`))
+	for _, of := range []func(*task.Record){func(*task.Record) {}, tusParts, multipart} {
+		f.Add(task.UploadResumeData(uploaded(of)).Encode())
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, err := task.ParseResumeData(data)
 		if err != nil {

@@ -322,20 +322,14 @@ func uploadable(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// compare finds what of a file is not as its source was: inode, size and time of modification. Its device is not looked at.
-// The kernel numbers devices anew at each boot and mount (NVMe, btrfs, NFS, overlays), and an upload that goes on after
-// a reboot must not be told that its file has changed; a file on another device that agrees in the three is a copy.
+// compare finds what of a file is not as its source was.
 func compare(path string, info fs.FileInfo, source *task.Source) error {
-	var what string
-	stat, _ := info.Sys().(*syscall.Stat_t)
-	switch {
-	case stat != nil && stat.Ino != source.Inode:
-		what = "another file has its name now"
-	case info.Size() != source.Size:
-		what = fmt.Sprintf("it has %d bytes now, and had %d", info.Size(), source.Size)
-	case !info.ModTime().Equal(source.ModTime):
-		what = "it was written to"
-	default:
+	now := task.Source{Size: info.Size(), ModTime: info.ModTime(), Inode: source.Inode}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		now.Inode = stat.Ino
+	}
+	what := source.Changed(&now)
+	if what == "" {
 		return nil
 	}
 	return &task.Error{Op: "upload", URL: path, Code: task.SourceChanged,

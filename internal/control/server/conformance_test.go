@@ -62,7 +62,8 @@ var behaviours = []behaviour{
 		}
 		for name, err := range map[string]error{
 			"suspend": svc.Suspend(t.Context(), 7), "resume": svc.Resume(t.Context(), 7), "cancel": svc.Cancel(t.Context(), 7),
-			"priority": svc.SetPriority(t.Context(), 7, task.PriorityHigh), "rate limit": svc.SetRateLimit(t.Context(), 7, 1), "answer": svc.Answer(t.Context(), 7, "1-1", task.Decision{}),
+			"cancel for resume data": svc.CancelForResumeData(t.Context(), 7),
+			"priority":               svc.SetPriority(t.Context(), 7, task.PriorityHigh), "rate limit": svc.SetRateLimit(t.Context(), 7, 1), "answer": svc.Answer(t.Context(), 7, "1-1", task.Decision{}),
 		} {
 			if code(t, err, task.ResourceUnavailable); t.Failed() {
 				t.Fatal(name)
@@ -146,6 +147,45 @@ var behaviours = []behaviour{
 			t.Fatal(err)
 		}
 		code(t, end(t, svc, id).Failure.Err(), task.Cancelled)
+	}},
+	{"cancel for resume data, of an upload that goes on from another's", func(t *testing.T, svc control.Service, _ *network) {
+		held := task.UploadState{Protocol: task.ResumableIETF, Version: 8, URL: "http://example.com/uploads/1", Offset: 4}
+		spec := get("hang", func(s *task.Spec) {
+			s.Kind, s.Request.Method = task.Upload, "POST"
+			s.Request.Body = &task.Body{Path: "/f", Size: 10, Source: &task.Source{Size: 10, Inode: 1}}
+			s.Upload = &task.UploadSpec{Resumable: task.ResumableIETF, Resume: &held}
+		})
+		for _, drops := range []bool{false, true} {
+			id := create(t, svc, spec)
+			if rec, err := svc.Task(t.Context(), id); err != nil || rec.Spec.Upload.Resume != nil || rec.Upload != nil || rec.ResumeData == nil || rec.Counts.Sent != 4 {
+				t.Errorf("under way: %+v, %v", rec, err)
+			}
+			cancel := svc.CancelForResumeData
+			if drops {
+				cancel = svc.Cancel
+			}
+			if err := cancel(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			rec := end(t, svc, id)
+			code(t, rec.Failure.Err(), task.Cancelled)
+			for rec, err := range svc.Tasks(t.Context()) {
+				if err != nil || rec.ResumeData != nil {
+					t.Errorf("a list has %+v, %v", rec.ResumeData, err)
+				}
+			}
+			switch d := rec.ResumeData; {
+			case drops:
+				if d != nil {
+					t.Errorf("it was dropped, and left %s", d.Encode())
+				}
+			case d == nil || !reflect.DeepEqual(d.Upload.State, held) || d.Upload.Path != "/f":
+				t.Errorf("it left %+v", d)
+			}
+			if err := svc.CancelForResumeData(t.Context(), id); err != nil {
+				t.Errorf("of a task that has ended: %v", err)
+			}
+		}
 	}},
 	{"priority", func(t *testing.T, svc control.Service, _ *network) {
 		id := create(t, svc, get("hang"))

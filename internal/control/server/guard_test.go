@@ -145,7 +145,7 @@ func TestDocument(t *testing.T) {
 	for _, methods := range doc.Paths {
 		operations += len(methods)
 	}
-	if !strings.HasPrefix(doc.OpenAPI, "3.1") || operations != 27 {
+	if !strings.HasPrefix(doc.OpenAPI, "3.1") || operations != 28 {
 		t.Errorf("OpenAPI %s with %d operations", doc.OpenAPI, operations)
 	}
 	for _, path := range []string{"/v1/sessions/{session}/tasks", "/v1/sessions/{session}/events", "/v1/sessions/{session}/batches"} {

@@ -42,6 +42,18 @@ func checkSpec(op string, s *task.Spec) error {
 				return bad("the path %q is not absolute", p)
 			}
 		}
+		if d.Resume != nil && d.Resume.Upload != nil {
+			return bad("a download does not go on from an upload")
+		}
+	}
+	if u := s.Upload; u != nil && u.Resume != nil {
+		b := s.Request.Body
+		if s.Kind != task.Upload || b == nil || b.Path == "" || b.Source == nil {
+			return bad("only the upload of a file that is known goes on from another's")
+		}
+		if err := u.Resume.Check(u.Multipart, b.Source.Size); err != nil {
+			return bad("what the server holds of the upload: %w", err)
+		}
 	}
 	if u := s.Upload; u != nil && u.Multipart != nil {
 		if err := checkMultipart(op, s); err != nil {

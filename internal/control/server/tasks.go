@@ -61,7 +61,8 @@ func (s *server) addTasks(api huma.API) {
 	}{
 		{"suspend", "Stop a task, until as many resumes; not idempotent", control.Service.Suspend},
 		{"resume", "Undo one suspend; not idempotent", control.Service.Resume},
-		{"cancel", "End a task with -999", control.Service.Cancel},
+		{"cancel", "End a task with -999; an upload is dropped at its server", control.Service.Cancel},
+		{"cancel-for-resume-data", "End a task with -999; an upload stays at its server", control.Service.CancelForResumeData},
 	} {
 		add(api, http.MethodPost, taskPath+"/"+change.name, change.name+"-task", change.summary, func(ctx context.Context, in *TaskPath) (*nothing, error) {
 			ctx, svc, err := s.service(ctx, in.Session)

@@ -23,6 +23,9 @@ func secretRecord() *task.Record {
 	url := "https://user:" + marker + "@example.com/f?token=" + marker
 	resume := &task.ResumeData{Version: 1, URL: url, Part: "/tmp/f.part", Total: -1,
 		Header: http.Header{"Authorization": {"Bearer " + marker}}}
+	left := *resume
+	left.Upload = &task.UploadResume{Method: "POST", Path: "/tmp/f", Multipart: &task.Multipart{Parts: []string{url}, Abort: url},
+		State: task.UploadState{Protocol: task.ResumableIETF, URL: "https://example.com/uploads/" + marker, Parts: []task.Part{{Number: 1, ETag: marker, URL: url}}}}
 	return &task.Record{
 		State: task.Completed,
 		Spec: task.Spec{
@@ -41,7 +44,7 @@ func secretRecord() *task.Record {
 		Response: &task.Response{URL: url, Status: 200, ContentLength: -1, Header: http.Header{
 			"Set-Cookie": {"a=" + marker, "b=" + marker}, "Location": {url},
 		}},
-		ResumeData: resume,
+		ResumeData: &left,
 		Answered: []task.Answered{{
 			Challenge: task.Challenge{Space: task.ProtectionSpace{Scheme: "https", Host: "example.com", Port: 443, Realm: "door", Method: "Basic"}, User: "user"},
 			Answer: task.Answer{Disposition: task.UseCredential,

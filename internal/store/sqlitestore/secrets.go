@@ -28,7 +28,9 @@ type secrets struct {
 
 	Answered []task.Answered `json:"answered,omitempty"`
 
-	Upload *task.UploadState `json:"upload,omitempty"` // whole, as its URL is a capability
+	// Whole, as their URLs are capabilities.
+	Upload       *task.UploadState  `json:"upload,omitempty"`
+	ResumeUpload *task.UploadResume `json:"resumeUpload,omitempty"` // of the resume data
 }
 
 // conceal takes the secrets out of rec. What rec points to is shared, and is copied before it is changed.
@@ -64,6 +66,7 @@ func conceal(rec *task.Record) (s secrets) {
 		c := *rec.ResumeData
 		hideURL(&c.URL, &s.ResumeDataURL)
 		s.ResumeHeader, c.Header = c.Header, nil
+		s.ResumeUpload, c.Upload = c.Upload, nil
 		rec.ResumeData = &c
 	}
 	return s
@@ -90,6 +93,7 @@ func reveal(rec *task.Record, s secrets) {
 	if rec.ResumeData != nil {
 		showURL(&rec.ResumeData.URL, s.ResumeDataURL)
 		rec.ResumeData.Header = s.ResumeHeader
+		rec.ResumeData.Upload = s.ResumeUpload
 	}
 }
 

@@ -18,6 +18,10 @@ func whole(ctx context.Context, s store.Store) error {
 	url := "https://user:password@example.com/a?query=1#fragment"
 	header := http.Header{"Authorization": {"Bearer x"}, "Accept": {"a", "b"}, "X-Empty": {""}}
 	resume := &task.ResumeData{Version: 1, URL: url, Destination: "a", Path: "/a", Part: "/a.part", ETag: `"e"`, Total: 9, Held: [][2]int64{{0, 4}}}
+	left := *resume
+	left.Upload = &task.UploadResume{Method: "POST", Resumable: task.ResumableTus, Multipart: &task.Multipart{Parts: []string{url}, PartSize: 8},
+		RetryUnsafe: true, FailOnHTTPError: true, Path: "/b", Source: task.Source{Size: 3, ModTime: at, Device: 1 << 63, Inode: 2},
+		State: task.UploadState{Protocol: task.ResumableTus, URL: "https://example.com/uploads/secret", Offset: 1}}
 	failure := &task.Failure{Code: task.TimedOut, Op: "download", URL: "https://example.com/a", Status: 504, Message: "<no byte>"}
 	challenge := task.Challenge{Space: task.ProtectionSpace{Proxy: true, Scheme: "https", Host: "h", Port: 443, Realm: "r", Method: "NTLM"},
 		User: "u", Failures: 2, Message: "<refused>", Ticket: "3-1"}
@@ -43,7 +47,7 @@ func whole(ctx context.Context, s store.Store) error {
 			Sent: 5, Whole: true, Failed: true, MaxAppend: 6, Expires: at, Parts: []task.Part{{Number: 1, ETag: `"e"`, URL: url, Length: 4}}},
 		Response: &task.Response{URL: url, Status: 206, Proto: "HTTP/2.0", Header: header, ContentLength: -1, Coding: "gzip"},
 		Counts:   task.Counts{Sent: 1, ExpectedToSend: 2, Received: 3, ExpectedToReceive: -1},
-		Failure:  failure, Path: "/a", Digest: "md5=00", ResumeData: resume, Ended: at,
+		Failure:  failure, Path: "/a", Digest: "md5=00", KeepUpload: true, ResumeData: &left, Ended: at,
 	}
 	details := []task.Detail{
 		task.ResponseReceived{URL: url, Status: 206, Header: header, Expected: -1},
