@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -166,7 +167,7 @@ func (m *multipart) transmit() (*http.Response, error) {
 			"the store knows no such upload: it was aborted or completed, and what it had of it is gone; begin a new one"))
 	case resp.StatusCode/100 == 3:
 		m.verdict = m.fail(task.BadServerResponse, resp.StatusCode, errors.New(
-			"the store answered a part by "+statusText(resp)+", and only 307 and 308 are followed"))
+			"the store answered "+statusText(resp)+", and only 307 and 308 are followed"))
 	}
 	if resp != nil || err != nil {
 		return resp, err
@@ -208,7 +209,7 @@ func (m *multipart) bring(ctx context.Context, r *run, s section) (*http.Respons
 		return nil, err
 	}
 	if resp.StatusCode/100 != 2 {
-		return m.refusal(r, resp)
+		return m.refusal(r, resp, s)
 	}
 	_ = keep(r, resp) // nothing, but that its connection is free: the head says all
 	etag := resp.Header.Get("ETag")
@@ -227,14 +228,16 @@ func (m *multipart) bring(ctx context.Context, r *run, s section) (*http.Respons
 	return nil, nil
 }
 
-// refusal is an answer that is not of the 2xx, as that of a part: one that invites another attempt is an error of the wire.
-func (m *multipart) refusal(r *run, resp *http.Response) (*http.Response, error) {
+// refusal is an answer to a part that is not of the 2xx, which then says which part: one that invites another attempt is an error
+// of the wire.
+func (m *multipart) refusal(r *run, resp *http.Response, s section) (*http.Response, error) {
 	if err := keep(r, resp); err != nil {
 		return nil, err
 	}
 	if isError(resp, "RequestTimeout") || isError(resp, "IncompleteBody") {
 		return nil, r.fail(task.ConnectionLost, resp.StatusCode, errors.New("the server answered "+statusText(explained(resp))))
 	}
+	resp.Status = fmt.Sprintf("%s to part %d", strings.TrimSpace(resp.Status), s.number)
 	return hidden(explained(resp)), nil
 }
 
