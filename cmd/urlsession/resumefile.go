@@ -40,7 +40,8 @@ func openResumeFile(path, file, target string) (*resumeFile, error) {
 		return nil, usagef("--resume %s: the file is there, and holds no upload; name another", path)
 	}
 	if abs, err := filepath.Abs(file); err != nil || abs != of.Upload.Path || withoutUser(of.URL) != withoutUser(target) {
-		return nil, usagef("--resume %s: it is of the upload of %s to %s; name another file, or remove it", path, of.Upload.Path, redact(of.URL))
+		return nil, usagef("--resume %s: it is of the upload of %s to %s, and not of %s to %s, whose queries may differ, too; name another file, or remove it",
+			path, of.Upload.Path, redact(of.URL), file, redact(target))
 	}
 	return &resumeFile{path, data}, nil
 }

@@ -192,8 +192,13 @@ func (r *run) keep(t *urlsession.Task, j job) error {
 	if err != nil {
 		r.fail(j.where, j.url, &urlsession.Error{Op: "write resume data", URL: j.resume.path, Code: urlsession.ErrCannotWriteFile, Err: err})
 	}
-	if r.hint = "; the server has nothing of it that could be gone on from"; left && err == nil {
+	switch {
+	case err != nil:
+		r.hint = "; make room for what --resume keeps, without which what the server has of the upload cannot be gone on from"
+	case left:
 		r.hint = "; the same command again goes on with the upload"
+	default:
+		r.hint = "; the server has nothing of it that could be gone on from"
 	}
 	return failed
 }

@@ -72,6 +72,11 @@ func (f *uploadFlags) run(cmd *cobra.Command, args []string) error {
 	if err := f.check(inParts); err != nil {
 		return err
 	}
+	if changed("resume") {
+		if err := f.checkResume(args, inParts); err != nil {
+			return err
+		}
+	}
 	std := stdio{cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()}
 	var jobs []job
 	var err error
@@ -87,7 +92,7 @@ func (f *uploadFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if changed("resume") {
-		if err := f.resumeFrom(args, inParts, &jobs[0]); err != nil {
+		if err := f.resumeFrom(args[0], &jobs[0]); err != nil {
 			return err
 		}
 	}
@@ -166,8 +171,8 @@ func (f *uploadFlags) finisher(target string, std stdio) (finish func(*urlsessio
 	}, nil
 }
 
-// resumeFrom is --resume, of an upload that can be gone on from: that of one file, in this process.
-func (f *uploadFlags) resumeFrom(args []string, inParts bool, j *job) error {
+// checkResume refuses --resume of what cannot be gone on from: all but the upload of one file, in this process.
+func (f *uploadFlags) checkResume(args []string, inParts bool) error {
 	if f.resume == "" {
 		return usagef("--resume needs a file's name")
 	}
@@ -186,8 +191,13 @@ func (f *uploadFlags) resumeFrom(args []string, inParts bool, j *job) error {
 	if f.resumable == "no" {
 		return usagef("--resume and --resumable no contradict each other")
 	}
+	return nil
+}
+
+// resumeFrom is --resume: the job goes on from what its file holds, and keeps there what the next goes on from.
+func (f *uploadFlags) resumeFrom(file string, j *job) error {
 	request := *j.upload
-	resume, err := openResumeFile(f.resume, args[0], request.URL)
+	resume, err := openResumeFile(f.resume, file, request.URL)
 	if err != nil {
 		return err
 	}

@@ -96,6 +96,9 @@ func (f *uploadFlags) partsJob(args []string, onlyCompletes bool, std stdio) ([]
 	case f.plan == "-" && (file == "-" || slices.Contains(f.headers, "@-")), file == "-" && slices.Contains(f.headers, "@-"):
 		return nil, usagef("standard input is read for one of --multipart, FILE and -H alone")
 	}
+	if info, err := os.Stat(file); f.session == "" && err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil, usagef("%s is no regular file: it is read once, and parts are sent side by side; give a FILE, or --session, which copies it first", oneLine(file))
+	}
 	plan, err := readPlan(f.plan, std.in)
 	if err != nil {
 		return nil, err
