@@ -95,8 +95,9 @@ func (t *Task) Body(ctx context.Context) ([]byte, error) {
 	return t.body, nil
 }
 
-// Suspend stops the task, until as many calls of Resume: what a download has received is kept, a data or upload task
-// starts over. Its timers stand still. On a task that has ended it does nothing.
+// Suspend stops the task, until as many calls of Resume: what a download has received is kept, an upload goes on from what its
+// server has, where that can (Request.Resumable, Request.Multipart), and else starts over, as a data task does. Its timers stand
+// still. On a task that has ended it does nothing.
 //
 // Of a background session, Suspend and Resume fail with ErrDaemonLost where the connection breaks before the answer has
 // come, and may have been applied: since they count, they are not tried again. Status tells.
