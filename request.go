@@ -53,7 +53,7 @@ type Request struct {
 	Conflict Conflict
 	// Digests, of a download or upload: what the file must match, each "sha-256=HEX", "sha-512=HEX" or "md5=HEX"; else
 	// ErrDigestMismatch, and no file appears, or nothing is sent: an upload's body is read once before. A Stream in process needs a
-	// rewind function for that.
+	// rewind function for that. A server that says another of what it has then is ErrDigestMismatch, too.
 	Digests []string
 	// DigestFile, of a download or upload: a checksum file as sha256sum, sha512sum and md5sum write, whose line for the file's
 	// name counts. It is read when a download ends, and there its final name counts; of an upload, which must be of a File, when

@@ -134,9 +134,8 @@ func (t *Task) CancelForResumeData(ctx context.Context) ([]byte, error) {
 
 // ResumeData is what a download or an upload that failed or was cancelled left to go on from; see CancelForResumeData. An upload
 // leaves it where its body is a File and its server has named it, or has parts of it; one whose answer was an HTTP error does too. Of
-// such an upload that is under way it is what a process that is killed would leave, to be kept before: it is used once the task is no
-// more.
-// It is JSON, which names the file and holds URLs and headers as they are, with any secret in them: whoever has that of an
+// such an upload that is under way, but in parts (Request.Multipart), it is what a process that is killed would leave, to be kept
+// before: it is used once the task is no more. It is JSON, which names the file and holds URLs and headers as they are, with any secret in them: whoever has that of an
 // upload may go on with it.
 func (t *Task) ResumeData(ctx context.Context) ([]byte, error) {
 	rec, err := t.s.svc.Task(ctx, t.id)
