@@ -1,9 +1,8 @@
 package urlsession
 
 import (
-	"io"
+	"context"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,60 +25,6 @@ func stalling(t *testing.T, version int) *urlsessiontest.UploadServer {
 		}
 	})
 	return srv
-}
-
-// tusServer is as much of tus 1.0 as an upload takes. Of the first PATCH it reads 1 MiB.
-type tusServer struct {
-	*httptest.Server
-	mu    sync.Mutex
-	asked []string
-	held  []byte
-	half  chan struct{} // closed when it has 1 MiB
-	over  chan struct{} // closed when nothing more comes
-}
-
-func newTusServer(t *testing.T) *tusServer {
-	s := &tusServer{half: make(chan struct{}), over: make(chan struct{})}
-	s.Server = httptest.NewServer(s)
-	t.Cleanup(s.Close)
-	t.Cleanup(func() { close(s.over) })
-	return s
-}
-
-func (s *tusServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asked = append(s.asked, r.Method)
-	w.Header().Set("Tus-Resumable", "1.0.0")
-	switch r.Method {
-	case http.MethodPost:
-		w.Header().Set("Location", "/uploads/one")
-		w.WriteHeader(http.StatusCreated)
-		return
-	case http.MethodPatch:
-		body := io.Reader(r.Body)
-		first := len(s.held) == 0
-		if first {
-			body = io.LimitReader(body, 1<<20)
-		}
-		b, _ := io.ReadAll(body)
-		if s.held = append(s.held, b...); first {
-			close(s.half)
-			s.mu.Unlock()
-			<-s.over
-			s.mu.Lock()
-			return
-		}
-	}
-	w.Header().Set("Upload-Offset", strconv.Itoa(len(s.held)))
-	w.Header().Set("Upload-Length", strconv.FormatInt(large.Size, 10))
-	w.WriteHeader(http.StatusNoContent)
-}
-
-func (s *tusServer) methods() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Join(s.asked, " ")
 }
 
 // leave cancels an upload for its resume data once ready has returned.
@@ -106,10 +51,16 @@ func leave(t *testing.T, s *Session, r Request, ready func() error) []byte {
 	return data
 }
 
-// leaveAt is leave of a File at path, which a stalling server has 1 MiB of.
-func leaveAt(t *testing.T, s *Session, srv *urlsessiontest.UploadServer, path string, change ...func(*Request)) []byte {
+// origin is a server of uploads, of either protocol.
+type origin interface {
+	Requests() []urlsessiontest.Request
+	WaitReceived(ctx context.Context, n int64) error
+}
+
+// leaveAt is leave of a File at path, which a stalling server at url has 1 MiB of.
+func leaveAt(t *testing.T, s *Session, srv origin, url, path string, change ...func(*Request)) []byte {
 	t.Helper()
-	r := Post(srv.URL+"/f?key=secret", File(path))
+	r := Post(url+"/f?key=secret", File(path))
 	for _, c := range change {
 		c(&r)
 	}

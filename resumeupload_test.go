@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func uploadsGoOnFromResumeData(t *testing.T, s *Session, _ *urlsessiontest.Serve
 	for _, to := range []*Session{s, other} {
 		for _, version := range []int{3, 6, 8} {
 			srv := stalling(t, version)
-			data := leaveAt(t, s, srv, path, func(r *Request) { r.Resumable, r.Header = ResumableIETF, http.Header{"X-Token": {"t1"}} })
+			data := leaveAt(t, s, srv, srv.URL, path, func(r *Request) { r.Resumable, r.Header = ResumableIETF, http.Header{"X-Token": {"t1"}} })
 			before := srv.Received()
 			made, err := to.UploadTaskWithResumeData(t.Context(), data)
 			if err != nil {
@@ -54,16 +55,25 @@ func uploadsGoOnFromResumeData(t *testing.T, s *Session, _ *urlsessiontest.Serve
 			}
 		}
 
-		srv := newTusServer(t)
-		r := Post(srv.URL+"/files", File(path))
-		r.Resumable = ResumableTus
-		data := leave(t, s, r, func() error { <-srv.half; return nil })
+		srv := urlsessiontest.NewTusServer(urlsessiontest.TusExtensions("creation", "termination"))
+		t.Cleanup(srv.Close)
+		var once sync.Once
+		srv.Always("/f", func(r *urlsessiontest.UploadReply) {
+			if r.Request.Method == http.MethodPatch {
+				once.Do(func() { urlsessiontest.UploadStall(1<<20, urlsessiontest.Forever)(r) })
+			}
+		})
+		data := leaveAt(t, s, srv, srv.URL, path, func(r *Request) { r.Resumable = ResumableTus })
 		made, err := to.UploadTaskWithResumeData(t.Context(), data)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := made.Wait(t.Context()); err != nil || !strings.HasSuffix(srv.methods(), "PATCH HEAD PATCH") || string(srv.held) != string(large.Bytes()) {
-			t.Errorf("tus: %v after %s, which has %d bytes", err, srv.methods(), len(srv.held))
+		_, err = made.Wait(t.Context())
+		if got := methodsOf(srv); err != nil || !strings.HasSuffix(got, "PATCH OPTIONS HEAD PATCH") || srv.Received() != large.Size {
+			t.Errorf("tus: %v after %s, by which %d bytes came", err, got, srv.Received())
+		}
+		if all := srv.Uploads(); len(all) != 1 || all[0].Check(large) != nil {
+			t.Errorf("tus: %+v", all)
 		}
 	}
 }
@@ -115,7 +125,7 @@ func unusableResumeDataOfUploads(t *testing.T, s *Session, _ *urlsessiontest.Ser
 		t.Fatal(err)
 	}
 	srv := stalling(t, 8)
-	data := leaveAt(t, s, srv, path)
+	data := leaveAt(t, s, srv, srv.URL, path)
 	asked := len(srv.Requests())
 	refused := func(says string) {
 		t.Helper()
@@ -169,7 +179,7 @@ func TestFileOfResumeDataChanges(t *testing.T) {
 	s, _ := start(t, func(c *Configuration) { c.MaximumConnectionsPerHost = 1 })
 	path := write(t, "large", string(large.Bytes()))
 	srv := resumable(t, urlsessiontest.UploadStall(1<<20, urlsessiontest.Forever), urlsessiontest.UploadStall(1<<20, urlsessiontest.Forever))
-	data := leaveAt(t, s, srv, path)
+	data := leaveAt(t, s, srv, srv.URL, path)
 	first, err := s.UploadTask(t.Context(), Post(srv.URL+"/f", Bytes(large.Bytes()))) // has the host's one connection
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +213,7 @@ func resumeDataOfAForgottenUpload(t *testing.T, s *Session, _ *urlsessiontest.Se
 	path := write(t, "large", string(large.Bytes()))
 	for _, whole := range []bool{false, true} {
 		srv := stalling(t, 8)
-		data := leaveAt(t, s, srv, path, func(r *Request) {
+		data := leaveAt(t, s, srv, srv.URL, path, func(r *Request) {
 			if !whole {
 				r.Method = http.MethodPut // all may have left that the server has not read
 			}
@@ -242,7 +252,7 @@ func TestResumeDataTwice(t *testing.T) {
 	s, _ := start(t, func(c *Configuration) { c.Retries = 5 })
 	path := write(t, "large", string(large.Bytes()))
 	srv := stalling(t, 8)
-	data := leaveAt(t, s, srv, path)
+	data := leaveAt(t, s, srv, srv.URL, path)
 	var tasks []*Task
 	for range 2 {
 		made, err := s.UploadTaskWithResumeData(t.Context(), data)

@@ -22,7 +22,9 @@ func resumable(t *testing.T, steps ...urlsessiontest.UploadStep) *urlsessiontest
 	return srv
 }
 
-func methodsOf(srv *urlsessiontest.UploadServer) string {
+func methodsOf(srv interface {
+	Requests() []urlsessiontest.Request
+}) string {
 	var all []string
 	for _, r := range srv.Requests() {
 		all = append(all, r.Method)

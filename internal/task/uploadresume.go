@@ -99,7 +99,8 @@ func (s *UploadState) Check(m *Multipart, size int64) error {
 		if p.Number <= last || p.Length < 0 || p.Length > size {
 			return fmt.Errorf("part %d, of %d bytes, is out of order or out of bounds", p.Number, p.Length)
 		}
-		if last = p.Number; s.Protocol == ResumableTus && !httpURL(p.URL) {
+		last = p.Number
+		if _, err := url.Parse(p.URL); err != nil { // it may be relative, and one that has none is not begun
 			return fmt.Errorf("the server's name for part %d is no URL", p.Number)
 		}
 	}

@@ -33,7 +33,7 @@ func uploaded(change ...func(*task.Record)) *task.Record {
 func tusParts(rec *task.Record) {
 	rec.Spec.Upload.Resumable = task.ResumableTus
 	rec.Upload = &task.UploadState{Protocol: task.ResumableTus, Parts: []task.Part{
-		{Number: 1, URL: "http://h/uploads/secret1", Length: 4}, {Number: 3, URL: "http://h/uploads/secret3", Length: 6}}}
+		{Number: 1, URL: "http://h/uploads/secret1", Length: 4}, {Number: 3, URL: "/uploads/secret3", Length: 6}, {Number: 4}}} // relative, as its server has it, and not begun
 }
 
 func multipart(rec *task.Record) {
@@ -102,7 +102,7 @@ func TestUnusableUploadResumeData(t *testing.T) {
 		"a relative name":    {spoil: func(_ *task.ResumeData, u *task.UploadResume) { u.State.URL = "/uploads/secret" }, says: "no URL"},
 		"a name of no HTTP":  {spoil: func(_ *task.ResumeData, u *task.UploadResume) { u.State.URL = "ftp://h/secret" }, says: "no URL"},
 		"nothing held":       {of: tusParts, spoil: func(_ *task.ResumeData, u *task.UploadResume) { u.State.Parts = nil }, says: "holds nothing"},
-		"a part's name":      {of: tusParts, spoil: func(_ *task.ResumeData, u *task.UploadResume) { u.State.Parts[1].URL = "secret" }, says: "part 3 is no URL"},
+		"a part's name":      {of: tusParts, spoil: func(_ *task.ResumeData, u *task.UploadResume) { u.State.Parts[1].URL = "/secret%" }, says: "part 3 is no URL"},
 		"a part's length":    {of: tusParts, spoil: func(_ *task.ResumeData, u *task.UploadResume) { u.State.Parts[1].Length = 11 }, says: "of 11 bytes"},
 		"parts out of order": {of: tusParts, spoil: func(_ *task.ResumeData, u *task.UploadResume) { u.State.Parts[1].Number = 1 }, says: "out of order"},
 		"part 0":             {of: multipart, spoil: func(_ *task.ResumeData, u *task.UploadResume) { u.State.Parts[0].Number = 0 }, says: "part 0"},

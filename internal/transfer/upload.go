@@ -251,7 +251,7 @@ func (b *requestBody) send(rt http.RoundTripper, req *http.Request) (*http.Respo
 			return nil, b.readError(*failed)
 		}
 	}
-	if err != nil || b.left() {
+	if empty := b.from == b.to && b.to < b.size; err != nil || b.left() && !empty { // what an empty creation has made is to be known first
 		if changed := b.check(); changed != nil {
 			if resp != nil {
 				b.run.result.Response = responseOf(resp)
