@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,6 +21,9 @@ func (f *uploadFlags) fileJobs(args []string, std stdio) ([]job, error) {
 	files, target := args[:len(args)-1], args[len(args)-1]
 	if err := f.checkFiles(files, target); err != nil {
 		return nil, err
+	}
+	if f.checksum != "" && f.session == "" && readOnce(files[0], std.in) {
+		return nil, usagef("--checksum verifies before anything is sent, and %s is read once: give a FILE, or --session, which copies it first", oneLine(files[0]))
 	}
 	finish, err := f.finisher(target, std)
 	if err != nil {
@@ -75,6 +80,20 @@ func (f *uploadFlags) checkFiles(files []string, target string) error {
 		}
 	}
 	return nil
+}
+
+// readOnce says whether what is sent as file cannot be read a second time: a pipe, or a standard input that is one.
+func readOnce(file string, in io.Reader) bool {
+	if file != "-" {
+		info, err := os.Stat(file)
+		return err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0
+	}
+	s, ok := in.(io.Seeker)
+	if !ok {
+		return true
+	}
+	_, err := s.Seek(0, io.SeekCurrent)
+	return err != nil
 }
 
 // named says whether files go under their names in a URL that ends in a slash: PUT names what it makes, and for all else the
