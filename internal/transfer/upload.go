@@ -251,7 +251,7 @@ func (b *requestBody) send(rt http.RoundTripper, req *http.Request) (*http.Respo
 			return nil, b.readError(*failed)
 		}
 	}
-	if err != nil || b.left() {
+	if err != nil || b.left() && (b.from < b.to || b.to == b.size) { // a creation without content is heard first: it may name an upload to drop
 		if changed := b.check(); changed != nil {
 			if resp != nil {
 				b.run.result.Response = responseOf(resp)
