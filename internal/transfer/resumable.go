@@ -145,6 +145,7 @@ func (r *run) newUpload(rt http.RoundTripper, req *http.Request, body *requestBo
 // end is the end of the attempt: what it leaves is told.
 func (u *upload) end() {
 	u.pieces.stop()
+	u.body.newest.Store(nil) // before it is told what may have left: nothing leaves any more
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.over = true

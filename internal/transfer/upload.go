@@ -187,6 +187,10 @@ func (s *sending) Take(n int) (int, error) {
 		s.last.Store(true)
 	}
 	s.reach(upto)
+	if s.newest.Load() != s { // after reach: whoever has ended this knows of all that may leave
+		s.Settle(taken, 0)
+		return 0, os.ErrClosed
+	}
 	return taken, nil
 }
 
@@ -251,7 +255,7 @@ func (b *requestBody) send(rt http.RoundTripper, req *http.Request) (*http.Respo
 			return nil, b.readError(*failed)
 		}
 	}
-	if empty := b.from == b.to && b.to < b.size; err != nil || b.left() && !empty { // what an empty creation has made is to be known first
+	if err != nil || b.left() && (b.from < b.to || b.to == b.size) { // not of an empty creation: its answer may name an upload to drop
 		if changed := b.check(); changed != nil {
 			if resp != nil {
 				b.run.result.Response = responseOf(resp)

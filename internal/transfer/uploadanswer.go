@@ -74,7 +74,18 @@ func (u *upload) judge(resp *http.Response) (*http.Response, error) {
 		}
 		return u.done(resp)
 	case status/100 == 2 && all && r.to == u.size && !said:
-		return u.done(resp)
+		proven := told
+		if !told {
+			var err error
+			if proven, err = u.proven(resp); err != nil {
+				resp.Body.Close()
+				return nil, err
+			}
+		}
+		if proven {
+			return u.done(resp)
+		}
+		u.at = -1
 	case status/100 == 2 && all && r.to < u.size:
 		u.at = r.to
 		u.confirm(r.to)

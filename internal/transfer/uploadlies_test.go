@@ -214,7 +214,7 @@ func TestAppendsEnd(t *testing.T) {
 
 // The answer 500 to all of an upload was not lost: that the server has all of it is no success.
 func TestUploadHasFailed(t *testing.T) {
-	for method, want := range map[string]string{"POST": "POST HEAD", "PUT": "PUT HEAD PUT"} {
+	for method, want := range map[string]string{"POST": "POST HEAD", "PUT": "PUT HEAD PUT HEAD"} {
 		var mu sync.Mutex
 		var asked []string
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
