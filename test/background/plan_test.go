@@ -20,7 +20,7 @@ import (
 type plan struct {
 	State   string            // the daemon's folder
 	URL     string            // the origin
-	Paced   string            // the origin that holds each connection back
+	Paced   []string          // the origins that hold each connection back, one for each groupSize jobs
 	Uploads []string          // where uploads by each of tortureProtocols go
 	Parts   map[int]presigned // of the jobs that are uploads in parts
 	Folder  string            // of downloads and of the files that are uploaded
@@ -41,13 +41,16 @@ type job struct {
 	Batch   int  // downloads of one such number, unless it is 0, are made in one step
 	Digest  bool // a download is verified by its digest
 	Strong  bool // the origin says a strong ETag; else it says nothing, and each attempt starts over
-	Spread  bool // a download comes over several connections: it is the paced origin's
+	Spread  bool // a download comes over several connections: it is a paced origin's
 }
 
 const (
 	kib = 1 << 10
 	mib = 1 << 20
 )
+
+// groupSize is how many jobs have one of each kind that there always is.
+const groupSize = 60
 
 // newJobs is count jobs by a generator. Most are small, some are empty, one in sixty is of 64 MiB, two in sixty are large and
 // come over several connections, one in sixty for each of tortureProtocols is an upload by that, and one goes in
@@ -80,7 +83,7 @@ func newJobs(r *rand.Rand, count int) []job {
 		}
 		jobs[i] = j
 	}
-	for i := 0; i < count; i += 60 { // whatever the generator says
+	for i := 0; i < count; i += groupSize { // whatever the generator says
 		jobs[i] = job{Number: i, Kind: urlsession.KindDownload, Seed: r.Uint64(), Size: 64 * mib, Strong: true, Digest: true}
 		for n := i + 1; n < min(i+3, count); n++ {
 			jobs[n] = job{
@@ -128,7 +131,7 @@ func (p *plan) resource(path string) (urlsessiontest.Resource, bool) {
 func (p *plan) request(j job) urlsession.Request {
 	origin := p.URL
 	if j.Spread {
-		origin = p.Paced
+		origin = p.Paced[j.Number/groupSize]
 	}
 	r := urlsession.Request{
 		URL: origin + j.path(), Method: http.MethodGet, FailOnHTTPError: true,

@@ -45,7 +45,7 @@ func TestTorture(t *testing.T) {
 	x.check()
 }
 
-// paceRate is what the paced origin gives each connection, in bytes a second.
+// paceRate is what a paced origin gives each connection, in bytes a second.
 const paceRate = 8 * mib
 
 // torture is one run of it.
@@ -53,7 +53,7 @@ type torture struct {
 	t       *testing.T
 	plan    plan
 	origin  *urlsessiontest.Server
-	paced   *urlsessiontest.Server
+	paced   []*urlsessiontest.Server // each of the downloads of one group that come over several connections, which no other task waits for
 	uploads []*receiver           // by tortureProtocols
 	breaks  map[string]*breakages // of the uploads to them, by their keys
 	store   *urlsessiontest.MultipartServer
@@ -77,16 +77,19 @@ func newTorture(t *testing.T, r *rand.Rand) *torture {
 	x.planFile, x.appLog = filepath.Join(dir, "plan.json"), filepath.Join(dir, "app.log")
 	x.origin = urlsessiontest.NewServer(urlsessiontest.KeepRequests(1 << 20))
 	t.Cleanup(x.origin.Close)
-	x.paced = urlsessiontest.NewServer(urlsessiontest.KeepRequests(1<<20), urlsessiontest.ConnectionRate(paceRate))
-	t.Cleanup(x.paced.Close)
 	x.plan = plan{
-		State: x.k.state, URL: x.origin.URL, Paced: x.paced.URL, Folder: filepath.Join(dir, "files"), Log: filepath.Join(dir, "events.log"),
+		State: x.k.state, URL: x.origin.URL, Folder: filepath.Join(dir, "files"), Log: filepath.Join(dir, "events.log"),
 		Jobs: newJobs(r, *tortureTasks),
 	}
 	x.receive()
 	x.receiveParts()
 	x.origin.PublishFunc(x.plan.resource)
-	x.paced.PublishFunc(x.plan.resource)
+	for range (*tortureTasks-1)/groupSize + 1 {
+		srv := urlsessiontest.NewServer(urlsessiontest.KeepRequests(1<<20), urlsessiontest.ConnectionRate(paceRate))
+		t.Cleanup(srv.Close)
+		srv.PublishFunc(x.plan.resource)
+		x.paced, x.plan.Paced = append(x.paced, srv), append(x.plan.Paced, srv.URL)
+	}
 	for _, j := range x.plan.Jobs {
 		x.total += j.Size
 	}
@@ -190,11 +193,11 @@ func (x *torture) sent() (n int64) {
 	return n
 }
 
-// pacedSent is how many the paced origin has.
+// pacedSent is how many the paced origins have.
 func (x *torture) pacedSent() (n int64) {
 	for _, j := range x.plan.Jobs {
 		if j.Spread {
-			n += x.paced.Sent(j.path())
+			n += x.server(j).Sent(j.path())
 		}
 	}
 	return n
@@ -203,7 +206,7 @@ func (x *torture) pacedSent() (n int64) {
 // server is the origin of a job.
 func (x *torture) server(j job) *urlsessiontest.Server {
 	if j.Spread {
-		return x.paced
+		return x.paced[j.Number/groupSize]
 	}
 	return x.origin
 }
