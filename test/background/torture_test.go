@@ -54,8 +54,8 @@ type torture struct {
 	plan    plan
 	origin  *urlsessiontest.Server
 	paced   []*urlsessiontest.Server // each of the downloads of one group that come over several connections, which no other task waits for
-	uploads []*receiver           // by tortureProtocols
-	breaks  map[string]*breakages // of the uploads to them, by their keys
+	uploads []*receiver              // by tortureProtocols
+	breaks  map[string]*breakages    // of the uploads to them, by their keys
 	store   *urlsessiontest.MultipartServer
 	apart   map[int]apart // by their jobs
 	k       *keeper
