@@ -70,6 +70,8 @@ func TestUnprovenAnswerStands(t *testing.T) {
 			if err != nil || res.Response.Status != 200 || string(res.Body) != c.content || res.Response.URL != u.a.Spec.Request.URL {
 				t.Errorf("%v, %+v, %d bytes", err, res.Response, len(res.Body))
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if got := strings.Join(asked, " "); got != c.asked {
 				t.Errorf("asked %s, want %s", got, c.asked)
 			}
