@@ -214,8 +214,13 @@ func (l *lab) paced(file string) (*pacedServer, error) {
 }
 
 // take is what has been sent since it was last taken. Connections that are made from now on are counted anew.
-func (s *pacedServer) take(ctx context.Context) (now sent, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+recordPath, nil)
+func (s *pacedServer) take(ctx context.Context) (sent, error) {
+	return takeRecord[sent](ctx, s.url)
+}
+
+// takeRecord is what the child at url has counted since it was last asked.
+func takeRecord[T any](ctx context.Context, url string) (now T, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+recordPath, nil)
 	if err != nil {
 		return now, err
 	}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -208,15 +207,6 @@ func (l *lab) receiving(folder string) (s *receivingServer, err error) {
 }
 
 // take is what has come since it was last called.
-func (s *receivingServer) take(ctx context.Context) (now received, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+recordPath, nil)
-	if err != nil {
-		return now, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return now, err
-	}
-	defer resp.Body.Close()
-	return now, json.NewDecoder(bufio.NewReader(resp.Body)).Decode(&now)
+func (s *receivingServer) take(ctx context.Context) (received, error) {
+	return takeRecord[received](ctx, s.url)
 }
