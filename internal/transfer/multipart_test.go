@@ -519,6 +519,20 @@ func TestMultipartSourceChangesWithin(t *testing.T) {
 	wantCode(t, err, task.SourceChanged)
 }
 
+// stopsAfter calls stop once the Resumer knows of so many parts.
+type stopsAfter struct {
+	*resumer
+	parts int
+	stop  func()
+}
+
+func (o stopsAfter) Resumable(s *task.UploadState) {
+	o.resumer.Resumable(s)
+	if s != nil && len(s.Parts) == o.parts {
+		o.stop()
+	}
+}
+
 // A cancelled or suspended attempt keeps the parts that are there; a cancelled task's are dropped by Abandon.
 func TestMultipartStops(t *testing.T) {
 	p := newParting(t, inFive)
@@ -527,20 +541,12 @@ func TestMultipartStops(t *testing.T) {
 	p.m.Script(4, UploadHold(10, gate))
 	ctx, stop := context.WithCancelCause(t.Context())
 	p.last = &resumer{}
-	p.a.Observer = p.last
 	suspended := fmt.Errorf("suspended")
-	go func() {
-		for len(p.m.Held()) < 4 && ctx.Err() == nil {
-			if p.srv.WaitRequests(ctx, 5) == nil && len(p.m.Held()) == 4 {
-				break
-			}
-		}
-		stop(suspended)
-	}()
+	p.a.Observer = stopsAfter{p.last, 4, func() { stop(suspended) }}
 	if res, err := Run(ctx, p.a); err != suspended || res.Unsent {
 		t.Fatalf("%v; nothing has left: %t", err, res.Unsent)
 	}
-	if len(p.last.state.Parts) < 3 {
+	if p.state() != "1 2 3 5" {
 		t.Errorf("left %s", p.state())
 	}
 	Abandon(t.Context(), p.a)
