@@ -30,7 +30,8 @@ func UploadResumeData(rec *Record) *ResumeData {
 	}
 	u := &UploadResume{Method: spec.Request.Method, Path: spec.Request.Body.Path, Source: *spec.Request.Body.Source, State: *state,
 		RetryUnsafe: spec.Policy.RetryUnsafe, FailOnHTTPError: spec.Policy.FailOnHTTPError}
-	u.State.Whole = state.Whole || rec.UnderWay // of an attempt whose end is not known
+	// Of an attempt whose end is not known all may have left; that a completion has is stored before it does.
+	u.State.Whole = state.Whole || rec.UnderWay && state.Protocol != ResumableParts
 	d := &ResumeData{Version: ResumeDataVersion, URL: spec.Request.URL, Header: spec.Request.Header, Upload: u}
 	if s := spec.Upload; s != nil {
 		d.Digests, u.Resumable, u.Multipart = s.Digests, s.Resumable, s.Multipart

@@ -60,7 +60,11 @@ func TestUploadResumeData(t *testing.T) {
 			t.Errorf("%s:\n%+v, want\n%+v", name, got, want)
 		}
 	}
-	if d := task.UploadResumeData(uploaded(func(rec *task.Record) { rec.UnderWay = true })); !d.Upload.State.Whole {
+	underWay := func(rec *task.Record) { rec.UnderWay = true }
+	if d := task.UploadResumeData(uploaded(multipart, underWay)); d.Upload.State.Whole {
+		t.Error("a process that has ended in the midst of parts has asked for no completion")
+	}
+	if d := task.UploadResumeData(uploaded(underWay)); !d.Upload.State.Whole {
 		t.Error("the end of its attempt is not known, and it is not taken for sent")
 	}
 	for name, change := range map[string]func(*task.Record){
