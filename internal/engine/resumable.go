@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"net/http"
 	"time"
 
 	"github.com/urlsession/urlsession/internal/task"
@@ -125,15 +124,17 @@ func conceal(rec *task.Record, underWay bool) {
 }
 
 // leaves is the resume data of a task that ends. What a server holds of an upload that succeeded is of no account any more; that of
-// a cancelled one is dropped there, unless it was cancelled for its resume data. r.mu is held.
+// a cancelled one is dropped there, unless it was cancelled for its resume data, or had succeeded at that moment. r.mu is held.
 func (r *run) leaves(res transfer.Result, err error) *task.ResumeData {
 	switch {
 	case r.kind != task.Upload && err != nil:
 		return res.ResumeData
-	case r.kind != task.Upload, err == nil && (res.Response == nil || res.Response.Status < http.StatusBadRequest):
+	case r.kind != task.Upload, err == nil && r.arrived:
 		return nil
 	case r.rec.State == task.Canceling && !r.rec.KeepUpload:
-		r.abandonUpload()
+		if !r.arrived {
+			r.abandonUpload()
+		}
 		return nil
 	}
 	return task.UploadResumeData(&r.rec)

@@ -73,6 +73,40 @@ func TestUploadLeavesResumeData(t *testing.T) {
 	}
 }
 
+// What has succeeded at the moment of its cancellation is not dropped, be it in parts or not; what was refused is.
+func TestCancelledAsItArrives(t *testing.T) {
+	parts := func(s *task.Spec) {
+		known(s)
+		multipart(s)
+		s.Upload.Multipart.Abort = "http://h/abort?secret"
+	}
+	for _, c := range []struct {
+		change func(*task.Spec)
+		state  *task.UploadState
+		status int
+		drops  int
+	}{{known, uploadOf(40), 201, 0}, {parts, partsOf(1), 200, 0}, {known, uploadOf(40), 403, 1}, {parts, partsOf(1), 403, 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			var told deletions
+			e := start(t, func(ctx context.Context, a *transfer.Attempt) (transfer.Result, error) {
+				a.Observer.(transfer.Resumer).Resumable(c.state)
+				<-ctx.Done()
+				return transfer.Result{Response: &task.Response{Status: c.status}}, nil
+			}, func(o *engine.Options) { o.RoundTripper = &told })
+			id := create(t, e, get("http://h/", c.change))
+			synctest.Wait()
+			if err := e.Cancel(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			rec := end(t, e, id)
+			synctest.Wait()
+			if rec.Failure == nil || rec.Failure.Code != task.Cancelled || rec.ResumeData != nil || told.count() != c.drops {
+				t.Errorf("%s answered %d: dropped %d times, %+v", c.state.Protocol, c.status, told.count(), rec.Failure)
+			}
+		})
+	}
+}
+
 // A task of resume data has what the server holds from its first attempt on, and where none begins, leaves it as it was.
 func TestUploadFromResumeData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

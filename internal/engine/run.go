@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,7 @@ type run struct {
 	result transfer.Result // of the newest attempt
 	// failure is why an attempt failed and another follows; nil before the first such.
 	failure                 *task.Failure
+	arrived                 bool           // the newest attempt has succeeded, although the task may be cancelled
 	dirty                   bool           // the store did not take the record
 	unsaved                 []task.Detail  // events that the store has not taken yet
 	few                     [2]task.Detail // where they are mostly
@@ -207,7 +209,7 @@ func (r *run) settle(cause error, res transfer.Result, err error) {
 		r.noted.Stop()
 	}
 	r.parts.end()
-	r.result = res
+	r.result, r.arrived = res, err == nil && (res.Response == nil || res.Response.Status < http.StatusBadRequest)
 	r.tickets = nil
 	r.rec.Counts = r.counts()
 	if len(res.Transactions) > 0 {
